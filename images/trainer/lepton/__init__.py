@@ -1,0 +1,1 @@
+"""Lepton trains agents on Kubernetes."""

@@ -1,0 +1,44 @@
+"""Section `environment`: what the agent acts in."""
+
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints, model_validator
+
+from lepton.spec.base import SpecModel
+
+EnvironmentName = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")
+]
+EntryPoint = Annotated[
+    str,
+    StringConstraints(
+        min_length=3,
+        max_length=200,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$",
+    ),
+]
+
+
+class EnvironmentSpec(SpecModel):
+    """The environment that the agent learns in: a built-in one, any Gymnasium id, or a class."""
+
+    name: EnvironmentName | None = None
+    """Name of a registered environment: `CartPole-v1` or any other Gymnasium id. Without name
+    and entryPoint it is lepton's own batched CartPole."""
+
+    entry_point: EntryPoint | None = None
+    """Own environment as `package.module:Class`, a subclass of gymnasium.Env that the image can
+    import. Instead of name."""
+
+    parameters: Annotated[dict[str, Any], Field(max_length=64)] = Field(default_factory=dict)
+    """Keyword arguments that the environment is made with."""
+
+    count: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """How many copies of the environment each worker process steps together, as one batch.
+    Default: what the algorithm's defaults name."""
+
+    @model_validator(mode="after")
+    def _name_or_entry_point(self) -> "EnvironmentSpec":
+        if self.name is not None and self.entry_point is not None:
+            raise ValueError("set either name or entryPoint, not both")
+        return self

@@ -1,0 +1,1 @@
+"""The operator of LeptonTrainingJob: api <- reconcile <- engine, progress <- app."""

@@ -1,0 +1,84 @@
+"""Names that users and other programs rely on: group, labels, annotations, conditions, reasons."""
+
+from enum import StrEnum
+
+GROUP = "training.lepton.ai"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "LeptonTrainingJob"
+PLURAL = "leptontrainingjobs"
+SINGULAR = "leptontrainingjob"
+SHORT_NAME = "ltj"
+
+LABEL_JOB_NAME = f"{GROUP}/job-name"
+"""On every object of a job: the job's name."""
+LABEL_ATTEMPT = f"{GROUP}/attempt"
+"""On an attempt's Job and pods: the attempt's number, from 1."""
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "lepton-operator"
+"""Field manager, and the value of LABEL_MANAGED_BY; reflectors select by it."""
+ANNOTATION_DESIRED_HASH = f"{GROUP}/desired-hash"
+"""Digest of the object as the operator wanted it; a difference is the only reason to change it."""
+
+MAX_NAME_LENGTH = 50
+"""Room for `-<attempt>-<index>` in a pod's host name, which may have 63 characters."""
+
+
+class Phase(StrEnum):
+    """For people's eyes; derived from the conditions."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    RESTARTING = "Restarting"
+    SUSPENDED = "Suspended"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+class ConditionType(StrEnum):
+    """What is observed of a job. Complete and Failed are terminal; Finished is either."""
+
+    PODS_READY = "PodsReady"
+    SUSPENDED = "Suspended"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+    FINISHED = "Finished"
+
+
+class Reason(StrEnum):
+    """Reasons of conditions and events."""
+
+    # PodsReady
+    STARTING = "Starting"
+    ALL_PODS_READY = "AllPodsReady"
+    PODS_PENDING = "PodsPending"
+    RESTARTING = "Restarting"
+    # Suspended
+    SUSPENDED = "Suspended"
+    RESUMED = "Resumed"
+    NOT_SUSPENDED = "NotSuspended"
+    # Complete
+    TRAINING_COMPLETE = "TrainingComplete"
+    # Failed
+    INVALID_SPEC = "InvalidSpec"
+    NAME_TAKEN = "NameTaken"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CONTAINER_CANNOT_START = "ContainerCannotStart"
+    MAX_RESTARTS_EXCEEDED = "MaxRestartsExceeded"
+    MAX_INTERRUPTIONS_EXCEEDED = "MaxInterruptionsExceeded"
+    # events only
+    ATTEMPT_STARTED = "AttemptStarted"
+    ATTEMPT_FAILED = "AttemptFailed"
+
+
+class FailureClass(StrEnum):
+    """Why an attempt ended before its work was done."""
+
+    INFRASTRUCTURE = "Infrastructure"
+    """Node lost, eviction, preemption, pod deleted by others: restarts outside the budget."""
+    APPLICATION = "Application"
+    """The program exited with an error: restarts within maxRestarts."""
+    OUT_OF_MEMORY = "OutOfMemory"
+    """A container was killed at its memory limit: restarts within maxRestarts."""
+    INVALID = "Invalid"
+    """Another attempt can't help: the specification or the image is at fault."""

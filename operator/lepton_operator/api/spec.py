@@ -1,0 +1,234 @@
+"""`spec` of a LeptonTrainingJob. Sections about learning come from `lepton.spec`."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from lepton.spec.agent import AgentSpec
+from lepton.spec.base import SpecModel, not_supported_yet
+from lepton.spec.environment import EnvironmentSpec
+from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
+from pydantic import Field, StringConstraints, model_validator
+
+Quantity = Annotated[
+    int | float | str,
+    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
+]
+"""A Kubernetes resource quantity such as 2, "500m" or "8Gi"."""
+
+Argument = Annotated[str, StringConstraints(max_length=16_384)]
+ObjectName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"),
+]
+OpenObject = dict[str, Any]
+"""An object whose fields the Kubernetes API itself checks when the pod is made of them."""
+
+
+class ImagePullPolicy(StrEnum):
+    """When the kubelet pulls the image."""
+
+    ALWAYS = "Always"
+    IF_NOT_PRESENT = "IfNotPresent"
+    NEVER = "Never"
+
+
+class ImagePullSecret(SpecModel):
+    """A Secret of the job's namespace with credentials of an image registry."""
+
+    name: ObjectName
+    """Name of the Secret."""
+
+
+class EnvironmentVariable(SpecModel):
+    """One variable of the training container, as in a pod."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    """Name of the variable. Names that the operator sets (LEPTON_*, PET_*, RANK, WORLD_SIZE,
+    MASTER_ADDR, MASTER_PORT) are refused."""
+    value: Argument | None = None
+    """Its value."""
+    value_from: OpenObject | None = None
+    """Where the value comes from: a secretKeyRef, configMapKeyRef, fieldRef or resourceFieldRef
+    as in a pod."""
+
+    @model_validator(mode="after")
+    def _not_one_of_ours(self) -> "EnvironmentVariable":
+        taken = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+        if self.name in taken or self.name.startswith(("LEPTON_", "PET_")):
+            raise ValueError(f"{self.name} is set by the operator; choose another name")
+        if self.value is not None and self.value_from is not None:
+            raise ValueError(f"{self.name}: set either value or valueFrom, not both")
+        return self
+
+
+class Resources(SpecModel):
+    """What each worker's container requests and is limited to, as in a pod."""
+
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    """Guaranteed amounts by resource name."""
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    """Upper bounds by resource name; GPUs (nvidia.com/gpu) belong here. The number of GPUs sets
+    how many processes a worker runs."""
+
+
+class PodTemplate(SpecModel):
+    """Pod fields of the workers that are not the operator's business, passed through."""
+
+    labels: Annotated[
+        dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=32)
+    ] = Field(default_factory=dict)
+    """Labels to add to the pods."""
+    annotations: Annotated[dict[str, Argument], Field(max_length=32)] = Field(default_factory=dict)
+    """Annotations to add to the pods."""
+    node_selector: Annotated[
+        dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=32)
+    ] = Field(default_factory=dict)
+    """Labels that a node must have."""
+    tolerations: Annotated[list[OpenObject], Field(max_length=32)] = Field(default_factory=list)
+    """Taints that the pods tolerate, as in a pod."""
+    affinity: OpenObject | None = None
+    """Affinity as in a pod."""
+    volumes: Annotated[list[OpenObject], Field(max_length=32)] = Field(default_factory=list)
+    """Volumes as in a pod."""
+    volume_mounts: Annotated[list[OpenObject], Field(max_length=32)] = Field(default_factory=list)
+    """Where the training container mounts them, as in a container."""
+    runtime_class_name: ObjectName | None = None
+    """RuntimeClass of the pods."""
+    service_account_name: ObjectName | None = None
+    """Service account of the pods. Its token is not mounted."""
+
+
+class AccessMode(StrEnum):
+    """How many nodes may mount the claim that the operator makes."""
+
+    READ_WRITE_ONCE = "ReadWriteOnce"
+    READ_WRITE_MANY = "ReadWriteMany"
+
+
+class Storage(SpecModel):
+    """Where checkpoints and the model are kept: an existing claim, or one made for the job."""
+
+    claim_name: ObjectName | None = None
+    """An existing PersistentVolumeClaim of the job's namespace. It outlives the job."""
+    size: (
+        Annotated[
+            str,
+            StringConstraints(
+                max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$"
+            ),
+        ]
+        | None
+    ) = None
+    """Size of a claim to make for the job, such as 10Gi. It is deleted with the job."""
+    storage_class_name: ObjectName | None = None
+    """StorageClass of that claim. Default: the cluster's."""
+    access_mode: AccessMode | None = None
+    """Access mode of that claim. Default: ReadWriteOnce, which puts all workers on one node."""
+    uri: Annotated[str, Field(max_length=1024)] | None = not_supported_yet()
+    """Object storage. Not supported yet."""
+
+    @model_validator(mode="after")
+    def _claim_or_size(self) -> "Storage":
+        if (self.claim_name is None) == (self.size is None):
+            raise ValueError("set either claimName or size")
+        if self.size is None and (self.storage_class_name or self.access_mode):
+            raise ValueError("storageClassName and accessMode go with size")
+        return self
+
+
+class FailurePolicy(SpecModel):
+    """What happens when an attempt fails."""
+
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 3
+    """Restarts after failures of the program. Interruptions by the infrastructure don't count."""
+    backoff_seconds: Annotated[int, Field(ge=0, le=3600)] = 10
+    """Seconds before the first restart; doubled for each further one, up to 10 minutes."""
+    rules: Annotated[list[OpenObject], Field(max_length=32)] | None = not_supported_yet()
+    """Actions by exit code. Not supported yet."""
+    grow_memory_by: Annotated[str, Field(max_length=32)] | None = not_supported_yet()
+    """Memory growth after a container ran out of it. Not supported yet."""
+    avoid_failed_nodes: bool | None = not_supported_yet()
+    """Keep away from nodes on which attempts died. Not supported yet."""
+
+
+class LeptonTrainingJobSpec(SpecModel):
+    """What to train, with what, on what."""
+
+    environment: EnvironmentSpec | None = None
+    """What the agent acts in. With it the trainer image's lepton library does the training;
+    command is for a program of your own."""
+    agent: AgentSpec | None = None
+    """What learns. Only with environment."""
+    trainer: TrainerSpec | None = None
+    """How long and how to train. Only with environment."""
+    evaluation: EvaluationSpec | None = None
+    """How the policy is judged. Only with environment."""
+    checkpoint: CheckpointSpec | None = None
+    """How often the run's state is saved. Only with environment."""
+    deployment: OpenObject | None = not_supported_yet()
+    """Deployment of the trained policy. Not supported yet."""
+
+    workers: Annotated[int, Field(ge=1, le=4096)] = 1
+    """Number of worker pods, which train together (data parallel)."""
+    elastic: OpenObject | None = not_supported_yet()
+    """Bounds between which the number of workers may change. Not supported yet."""
+
+    image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
+    """Image of the workers. Default: the trainer image that the operator was installed with."""
+    image_pull_policy: ImagePullPolicy | None = None
+    """When to pull the image. Default: Kubernetes' own."""
+    image_pull_secrets: Annotated[list[ImagePullSecret], Field(max_length=8)] = Field(
+        default_factory=list
+    )
+    """Credentials for the image's registry."""
+    command: Annotated[list[Argument], Field(min_length=1, max_length=64)] | None = None
+    """Your own program, in place of lepton's trainer. It finds torchrun's environment
+    (PET_NNODES, PET_NODE_RANK, ...) and MASTER_ADDR, MASTER_PORT, WORLD_SIZE."""
+    args: Annotated[list[Argument], Field(max_length=256)] = Field(default_factory=list)
+    """Arguments of command, or of the image's entry point."""
+    env: Annotated[list[EnvironmentVariable], Field(max_length=128)] = Field(default_factory=list)
+    """Variables of the training container."""
+    resources: Resources = Field(default_factory=Resources)
+    """Resources of each worker."""
+    resource_shape: ObjectName | None = not_supported_yet()
+    """Named resources that an administrator defines. Not supported yet."""
+    shared_memory: Annotated[str, Field(max_length=32)] | None = not_supported_yet()
+    """Size of /dev/shm. Not supported yet."""
+    template: PodTemplate = Field(default_factory=PodTemplate)
+    """Pod fields of the workers: node selector, tolerations, volumes and the like."""
+    storage: Storage | None = None
+    """Where checkpoints and the model are kept. Without it they end with the pod, and a restart
+    begins from zero."""
+
+    scheduling: OpenObject | None = not_supported_yet()
+    """Gangs, queues, regions. Not supported yet."""
+    failure_policy: FailurePolicy = Field(default_factory=FailurePolicy)
+    """What happens when an attempt fails."""
+    suspend: bool = False
+    """True: no pods run. Set to true while running, pods end after a checkpoint; set to false
+    again, training continues from it."""
+    managed_by: Annotated[str, Field(max_length=253)] | None = not_supported_yet()
+    """Controller that manages the job. Not supported yet."""
+    start_at: Annotated[str, Field(max_length=64)] | None = not_supported_yet()
+    """Time to start at. Not supported yet."""
+    active_deadline_seconds: Annotated[int, Field(ge=1)] | None = not_supported_yet()
+    """Limit of running time. Not supported yet."""
+    pending_deadline_seconds: Annotated[int, Field(ge=1)] | None = not_supported_yet()
+    """Limit of waiting time. Not supported yet."""
+    progress_deadline_seconds: Annotated[int, Field(ge=1)] | None = not_supported_yet()
+    """Limit of time without progress. Not supported yet."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = not_supported_yet()
+    """Seconds after which a finished job is deleted. Not supported yet."""
+
+    @model_validator(mode="after")
+    def _environment_or_own_program(self) -> "LeptonTrainingJobSpec":
+        own = self.command is not None or bool(self.args)
+        if self.environment is not None and own:
+            raise ValueError("set either environment or command and args, not both")
+        if self.environment is None:
+            if not own and self.image is None:
+                raise ValueError("set environment (lepton trains) or command (your own program)")
+            for name in ("agent", "trainer", "evaluation", "checkpoint"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} goes with environment")
+        return self

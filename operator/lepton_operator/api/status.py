@@ -1,0 +1,199 @@
+"""`status` of a LeptonTrainingJob: what was observed. Written by the operator alone."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from lepton.spec.report import Evaluation
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from lepton_operator.api.names import ConditionType, FailureClass, Phase
+
+MAX_ATTEMPTS_LISTED = 10
+
+
+class StatusModel(BaseModel):
+    """A frozen model with camelCase aliases; unknown fields of other versions are overlooked."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+
+Text = Annotated[str, Field(max_length=1024)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Condition(StatusModel):
+    """One observation of the job, as Kubernetes' own conditions."""
+
+    type: ConditionType
+    """What is observed."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it is so."""
+    reason: Annotated[str, Field(max_length=128)]
+    """Why, for programs."""
+    message: Annotated[str, Field(max_length=4096)] = ""
+    """Why, for people."""
+    last_transition_time: datetime
+    """Since when."""
+    observed_generation: Count | None = None
+    """Generation of the spec that this is about."""
+
+
+class WorkersStatus(StatusModel):
+    """Pods of the current attempt by state."""
+
+    ready: Count = 0
+    """Pods that run and are ready."""
+    active: Count = 0
+    """Pods that are not finished."""
+    succeeded: Count = 0
+    """Pods that ended well."""
+    failed: Count = 0
+    """Pods that failed."""
+    total: Count
+    """Pods that the job asks for."""
+    summary: Annotated[str, Field(max_length=32)]
+    """Ready or succeeded pods of all, such as 7/8."""
+
+
+class ProgressStatus(StatusModel):
+    """Where training stands, as its first worker last reported."""
+
+    percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Share of the work that is done."""
+    step: Count | None = None
+    """Environment steps so far, over all workers; a program's own count for own programs."""
+    total_steps: Count | None = None
+    """Steps at which training ends at the latest."""
+    episodes: Count | None = None
+    """Finished episodes so far, over all workers."""
+    steps_per_second: Annotated[float, Field(ge=0)] | None = None
+    """Recent speed."""
+    remaining_seconds: Count | None = None
+    """Estimated time to the end."""
+    remaining: Annotated[str, Field(max_length=16)] | None = None
+    """The same for people, such as 2m30s."""
+    trend: Annotated[str, Field(max_length=16)] | None = None
+    """Recent values of the leading metric as a sparkline."""
+    message: Text | None = None
+    """What the program last said."""
+    updated_time: datetime | None = None
+    """When these figures were read."""
+
+
+class Metric(StatusModel):
+    """Latest value of one metric."""
+
+    name: Annotated[str, Field(max_length=128)]
+    """Name that the program gave it."""
+    value: Annotated[str, Field(max_length=32)]
+    """Its latest value, as text."""
+
+
+class Attempt(StatusModel):
+    """One failed or finished attempt."""
+
+    number: Annotated[int, Field(ge=1)]
+    """From 1."""
+    start_time: datetime | None = None
+    """When it was counted."""
+    end_time: datetime | None = None
+    """When it ended."""
+    failure_class: Annotated[FailureClass | None, Field(alias="class")] = None
+    """Why it failed, in classes."""
+    reason: Annotated[str, Field(max_length=128)] | None = None
+    """Why, for programs."""
+    message: Text | None = None
+    """Why, in one line."""
+    rank: Count | None = None
+    """Worker whose end came first."""
+    exit_code: int | None = None
+    """Its exit code; 128 + n for signal n."""
+    node: Annotated[str, Field(max_length=253)] | None = None
+    """Node it ran on."""
+    step: Count | None = None
+    """Step that training had reached."""
+
+
+class ModelStatus(StatusModel):
+    """The trained model."""
+
+    uri: Annotated[str, Field(max_length=2048)]
+    """Where it lies: pvc://<claim>/<path>."""
+    sha256: Annotated[str, Field(max_length=64)]
+    """Digest of the file."""
+    formats: Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=8)] = Field(
+        default_factory=list
+    )
+    """File formats that lie there."""
+
+
+class EvaluationStatus(Evaluation):
+    """What the last evaluation of the policy measured."""
+
+
+class LeptonTrainingJobStatus(StatusModel):
+    """What was last observed of the job."""
+
+    observed_generation: Count | None = None
+    """Generation of the spec that this status is about."""
+    phase: Phase | None = None
+    """Summary of the conditions for people."""
+    start_time: datetime | None = None
+    """When the first attempt was counted."""
+    completion_time: datetime | None = None
+    """When the job ended."""
+    attempt: Count = 0
+    """Number of the current attempt; counted before its pods exist."""
+    restarts: Count = 0
+    """Restarts so far, for whatever reason."""
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["type"],
+            },
+        ),
+    ] = Field(default_factory=list)
+    """Observations: PodsReady, Suspended, Complete, Failed, Finished."""
+    workers: WorkersStatus | None = None
+    """Pods of the current attempt."""
+    progress: ProgressStatus | None = None
+    """Where training stands."""
+    metrics: Annotated[
+        list[Metric],
+        Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = Field(default_factory=list)
+    """Latest metrics, 16 at most; Prometheus has the series."""
+    attempts: Annotated[
+        list[Attempt],
+        Field(
+            max_length=MAX_ATTEMPTS_LISTED, json_schema_extra={"x-kubernetes-list-type": "atomic"}
+        ),
+    ] = Field(default_factory=list)
+    """The last 10 attempts that ended."""
+    evaluation: EvaluationStatus | None = None
+    """The last evaluation of the policy."""
+    model: ModelStatus | None = None
+    """The trained model."""
+
+    def to_json_object(self) -> dict[str, Any]:
+        """The status as a JSON object with camelCase names, without fields that are None."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    def condition(self, kind: ConditionType) -> Condition | None:
+        """The condition of this type, or None."""
+        return next((c for c in self.conditions if c.type == kind), None)
+
+    def is_true(self, kind: ConditionType) -> bool:
+        """Whether the condition of this type is True."""
+        found = self.condition(kind)
+        return found is not None and found.status == "True"

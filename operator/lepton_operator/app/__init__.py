@@ -1,0 +1,1 @@
+"""The shell: kopf wiring, settings, probes, metrics, command line."""

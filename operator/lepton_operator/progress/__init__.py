@@ -1,0 +1,1 @@
+"""Collects what pods report and coalesces it into few status writes."""

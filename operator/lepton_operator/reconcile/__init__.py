@@ -1,0 +1,1 @@
+"""The pure core: `decide(job, observed, settings, now) -> Plan`. No I/O, no clock, no client."""

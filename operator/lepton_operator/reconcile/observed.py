@@ -1,0 +1,152 @@
+"""What decide sees of the world: children trimmed to what it reads, progress, last log lines."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lepton.spec.report import LastWord, Progress
+
+from lepton_operator.api.names import ANNOTATION_DESIRED_HASH, LABEL_ATTEMPT
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An RFC 3339 timestamp of the API server, or None."""
+    return datetime.fromisoformat(text) if text else None
+
+
+@dataclass(frozen=True)
+class ChildView:
+    """What every kind of child has in common."""
+
+    namespace: str
+    name: str
+    uid: str
+    owner_uid: str | None
+    """UID of the controlling owner."""
+    attempt: int | None
+    desired_hash: str | None
+    deleting: bool
+
+    @staticmethod
+    def common(raw: Mapping[str, Any]) -> dict[str, Any]:
+        """The common fields of an object as the API server sends it."""
+        metadata = raw["metadata"]
+        attempt = (metadata.get("labels") or {}).get(LABEL_ATTEMPT, "")
+        owners = [o for o in metadata.get("ownerReferences") or () if o.get("controller")]
+        return {
+            "namespace": metadata["namespace"],
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+            "owner_uid": owners[0]["uid"] if owners else None,
+            "attempt": int(attempt) if attempt.isdigit() else None,
+            "desired_hash": (metadata.get("annotations") or {}).get(ANNOTATION_DESIRED_HASH),
+            "deleting": "deletionTimestamp" in metadata,
+        }
+
+
+@dataclass(frozen=True)
+class PlainView(ChildView):
+    """A Service or PersistentVolumeClaim: that it is there is all that matters."""
+
+    @classmethod
+    def from_object(cls, raw: Mapping[str, Any]) -> "PlainView":
+        """Trim an object as the API server sends it."""
+        return cls(**cls.common(raw))
+
+
+@dataclass(frozen=True)
+class JobView(ChildView):
+    """A batch/v1 Job: one attempt."""
+
+    suspended: bool
+    complete: bool
+    failed: bool
+    finished_time: datetime | None
+    """When the Complete or Failed condition (or FailureTarget) became true."""
+    failed_reason: str | None
+    failed_message: str | None
+    active: int
+    succeeded: int
+    failed_pods: int
+    terminating: int
+
+    @classmethod
+    def from_object(cls, raw: Mapping[str, Any]) -> "JobView":
+        """Trim an object as the API server sends it."""
+        status = raw.get("status") or {}
+        true = {c["type"]: c for c in status.get("conditions") or () if c.get("status") == "True"}
+        last = true.get("Complete") or true.get("Failed") or {}
+        return cls(
+            **cls.common(raw),
+            suspended=bool((raw.get("spec") or {}).get("suspend")),
+            complete="Complete" in true,
+            failed="Failed" in true,
+            finished_time=parse_time(last.get("lastTransitionTime")),
+            failed_reason=true.get("Failed", {}).get("reason"),
+            failed_message=true.get("Failed", {}).get("message"),
+            active=status.get("active", 0),
+            succeeded=status.get("succeeded", 0),
+            failed_pods=status.get("failed", 0),
+            terminating=status.get("terminating", 0),
+        )
+
+
+@dataclass(frozen=True)
+class PodView(ChildView):
+    """A worker pod."""
+
+    rank: int | None
+    """The pod's completion index; with one process a pod its rank."""
+    node: str | None
+    ip: str | None
+    phase: str
+    ready: bool
+    reason: str | None
+    """status.reason, such as Evicted or NodeLost."""
+    disruption: str | None
+    """Reason of the DisruptionTarget condition, when it is True."""
+    unschedulable: str | None
+    """The scheduler's message while the pod can't be placed."""
+    waiting_reason: str | None
+    """Why the training container waits, such as ImagePullBackOff."""
+    waiting_message: str | None
+    exit_code: int | None
+    """Of the training container, once it ended."""
+    termination_reason: str | None
+    """OOMKilled, Error, Completed, ContainerCannotRun, StartError, ..."""
+    termination_message: str | None
+    started_time: datetime | None
+    finished_time: datetime | None
+    delete_requested_time: datetime | None
+    """When somebody asked for the pod's deletion: its deletionTimestamp less the grace period."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing of the pod runs any more."""
+        return self.phase in ("Succeeded", "Failed")
+
+    @classmethod
+    def from_object(cls, raw: Mapping[str, Any]) -> "PodView":
+        """Trim an object as the API server sends it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The children of one job as last seen, and what its pods said."""
+
+    jobs: tuple[JobView, ...] = ()
+    pods: tuple[PodView, ...] = ()
+    services: tuple[PlainView, ...] = ()
+    claims: tuple[PlainView, ...] = ()
+    progress: Progress | None = None
+    """What the first worker of the current attempt last said."""
+    progress_time: datetime | None = None
+    trend: str | None = None
+    last_words: Mapping[str, LastWord] = field(default_factory=dict)
+    """Termination messages in lepton's format, by pod UID."""
+    log_tails: Mapping[str, str] = field(default_factory=dict)
+    """Last lines of the logs of failed pods without a last word, by pod UID."""
+    refused: str | None = None
+    """Why the API server refused for good to make an object of this job (422), if it did."""

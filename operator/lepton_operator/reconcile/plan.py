@@ -1,0 +1,45 @@
+"""What decide wants done: objects to make, objects to delete, the new status, events."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from lepton_operator.api.names import Reason
+from lepton_operator.api.status import LeptonTrainingJobStatus
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """An object to delete, provided that it is still the one that was seen."""
+
+    kind: Literal["Job", "Service", "PersistentVolumeClaim", "Pod"]
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class EventNote:
+    """A Kubernetes Event about the job, sent after the status that it speaks of was written."""
+
+    type: Literal["Normal", "Warning"]
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is to be done now for one job. Written in this order: status, objects,
+    deletions, events; each part alone leaves a state that decide can go on from."""
+
+    status: LeptonTrainingJobStatus
+    urgent: bool = True
+    """False when only progress moved: the write may wait for its turn."""
+    create: tuple[Mapping[str, Any], ...] = ()
+    """Complete manifests to POST; AlreadyExists means: look at its owner's UID."""
+    apply: tuple[Mapping[str, Any], ...] = ()
+    """Complete manifests of objects that exist but differ, for server-side apply."""
+    delete: tuple[Deletion, ...] = ()
+    events: tuple[EventNote, ...] = ()
+    again_in: timedelta | None = None
+    """When to look again although nothing may have happened."""

@@ -1,0 +1,20 @@
+"""What an administrator decides for all jobs."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from lepton.spec.run import PROGRESS_PORT
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings that decide reads; the shell fills them from its command line."""
+
+    trainer_image: str
+    """Image of jobs that name none."""
+    cluster_domain: str = "cluster.local"
+    progress_port: int = PROGRESS_PORT
+    max_interruptions: int = 20
+    """Restarts after infrastructure failures before the job fails."""
+    last_word_wait: timedelta = timedelta(seconds=30)
+    """How long to wait for the pods of a finished Job to show their last word."""
