@@ -7,7 +7,7 @@ from typing import Any
 
 from lepton.spec.report import LastWord, Progress
 
-from lepton_operator.api.names import ANNOTATION_DESIRED_HASH, LABEL_ATTEMPT
+from lepton_operator.api.names import ANNOTATION_DESIRED_HASH, LABEL_ATTEMPT, LABEL_JOB_NAME
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -24,6 +24,8 @@ class ChildView:
     uid: str
     owner_uid: str | None
     """UID of the controlling owner."""
+    job: str | None
+    """Name of the LeptonTrainingJob that it belongs to, by its label."""
     attempt: int | None
     desired_hash: str | None
     deleting: bool
@@ -32,13 +34,15 @@ class ChildView:
     def common(raw: Mapping[str, Any]) -> dict[str, Any]:
         """The common fields of an object as the API server sends it."""
         metadata = raw["metadata"]
-        attempt = (metadata.get("labels") or {}).get(LABEL_ATTEMPT, "")
+        labels = metadata.get("labels") or {}
+        attempt = labels.get(LABEL_ATTEMPT, "")
         owners = [o for o in metadata.get("ownerReferences") or () if o.get("controller")]
         return {
             "namespace": metadata["namespace"],
             "name": metadata["name"],
             "uid": metadata["uid"],
             "owner_uid": owners[0]["uid"] if owners else None,
+            "job": labels.get(LABEL_JOB_NAME),
             "attempt": int(attempt) if attempt.isdigit() else None,
             "desired_hash": (metadata.get("annotations") or {}).get(ANNOTATION_DESIRED_HASH),
             "deleting": "deletionTimestamp" in metadata,

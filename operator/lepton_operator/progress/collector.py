@@ -1,0 +1,91 @@
+"""Pulls progress from the first worker of every running job, at a rate that suits the writes."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from lepton_operator.progress.board import Board
+from lepton_operator.progress.fetch import Fetch, FetchError
+from lepton_operator.progress.pacing import Pacer
+from lepton_operator.reconcile.observed import PodView
+
+log = logging.getLogger(__name__)
+
+Key = tuple[str, str]
+"""(namespace, name) of a job."""
+
+
+class Collector:
+    """One loop that looks every second which pods are due, and pulls from them side by side.
+
+    A pod that does not answer is asked again after the usual period, and its silence is told
+    once: the job's status simply keeps the last figures.
+    """
+
+    TICK_SECONDS = 1.0
+    IN_FLIGHT = 64
+
+    def __init__(
+        self,
+        *,
+        first_workers: Callable[[], Iterable[tuple[Key, PodView]]],
+        fetch: Fetch,
+        board: Board[Key],
+        pacer: Pacer[Key],
+        on_news: Callable[[Key], None],
+    ) -> None:
+        self._first_workers = first_workers
+        self._fetch = fetch
+        self._board = board
+        self._pacer = pacer
+        self._on_news = on_news
+        self._due: dict[Key, tuple[str, float]] = {}
+        """When to ask again, by job, with the pod's UID: a new pod is asked at once."""
+        self._silent: dict[Key, str] = {}
+        """UID of the pod that did not answer, by job: its silence is told once."""
+        self._slots = asyncio.Semaphore(self.IN_FLIGHT)
+        self._pulls: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Pull until cancelled."""
+        try:
+            while True:
+                self._start_due_pulls()
+                await asyncio.sleep(self.TICK_SECONDS)
+        finally:
+            for pull in self._pulls:
+                pull.cancel()
+            await asyncio.gather(*self._pulls, return_exceptions=True)
+
+    def _start_due_pulls(self) -> None:
+        now = time.monotonic()
+        pods = dict(self._first_workers())
+        self._pacer.running = len(pods)
+        for key in self._due.keys() - pods.keys():
+            del self._due[key]
+            self._silent.pop(key, None)
+        for key, pod in pods.items():
+            uid, due = self._due.get(key, ("", 0.0))
+            if uid == pod.uid and now < due:
+                continue
+            # Jitter keeps jobs that started together from being asked together for ever.
+            self._due[key] = (pod.uid, now + self._pacer.period * random.uniform(0.9, 1.0))
+            task = asyncio.create_task(self._pull(key, pod))
+            self._pulls.add(task)
+            task.add_done_callback(self._pulls.discard)
+
+    async def _pull(self, key: Key, pod: PodView) -> None:
+        async with self._slots:
+            try:
+                progress = await self._fetch(pod)
+            except FetchError as error:
+                if self._silent.get(key) != pod.uid:
+                    self._silent[key] = pod.uid
+                    log.info("no progress from pod %s/%s: %s", pod.namespace, pod.name, error)
+                return
+        self._silent.pop(key, None)
+        if self._board.put(key, pod.attempt or 0, progress, datetime.now(UTC)):
+            self._on_news(key)

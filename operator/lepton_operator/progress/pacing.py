@@ -1,0 +1,47 @@
+"""How often a job's progress may be written: a share of the write budget each."""
+
+import time
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Pacer(Generic[K]):
+    """Spaces progress writes by max(minimum, running jobs / writes per second) seconds.
+
+    With 1,000 running jobs and a budget of 25 writes/s each job's progress is written every
+    40 s, and the API server sees 25 status writes a second however many jobs report.
+    """
+
+    def __init__(
+        self,
+        *,
+        minimum: float = 10.0,
+        writes_per_second: float = 25.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._minimum = minimum
+        self._writes_per_second = writes_per_second
+        self._clock = clock
+        self._last: dict[K, float] = {}
+        self.running = 0
+        """Number of running jobs; the collector keeps it."""
+
+    @property
+    def period(self) -> float:
+        """Seconds between two progress writes of one job."""
+        return max(self._minimum, self.running / self._writes_per_second)
+
+    def wait(self, key: K) -> float:
+        """Seconds until this job's progress may be written; 0 now."""
+        last = self._last.get(key)
+        return 0.0 if last is None else max(0.0, last + self.period - self._clock())
+
+    def written(self, key: K) -> None:
+        """Note a status write, of whatever kind: every write carries the progress along."""
+        self._last[key] = self._clock()
+
+    def forget(self, key: K) -> None:
+        """Drop a job that ended or is gone."""
+        self._last.pop(key, None)
