@@ -1,0 +1,92 @@
+"""What the operator knows of the cluster: training jobs from kopf, children from reflectors."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from lepton_operator.api.job import TrainingJob
+from lepton_operator.api.names import LABEL_MANAGED_BY, MANAGER
+from lepton_operator.app.resources import CLAIMS, JOBS, PODS, SERVICES
+from lepton_operator.engine.client import Client
+from lepton_operator.engine.reflector import Reflector
+from lepton_operator.engine.resources import Resource
+from lepton_operator.engine.store import Store
+from lepton_operator.reconcile.observed import ChildView, JobView, PlainView, PodView
+
+Key = tuple[str, str]
+Child = TypeVar("Child", bound=ChildView)
+
+
+def owner_key(child: ChildView) -> Key | None:
+    """(namespace, name) of the training job that a child belongs to, by its label."""
+    return (child.namespace, child.job) if child.job else None
+
+
+class Caches:
+    """The stores. Every change of a child brings its job's key to `on_change`."""
+
+    def __init__(
+        self, client: Client, namespace: str | None, on_change: Callable[[Key], None]
+    ) -> None:
+        self._on_change = on_change
+        self.training_jobs: Store[TrainingJob] = Store(lambda job: None)
+
+        def reflect(resource: Resource, trim: Callable[[dict[str, Any]], Child]) -> Reflector[Child]:
+            return Reflector(
+                client,
+                resource,
+                trim,
+                index=owner_key,
+                namespace=namespace,
+                label_selector=f"{LABEL_MANAGED_BY}={MANAGER}",
+                on_change=self._child_changed,
+            )
+
+        self._jobs = reflect(JOBS, JobView.from_object)
+        self._pods = reflect(PODS, PodView.from_object)
+        self._services = reflect(SERVICES, PlainView.from_object)
+        self._claims = reflect(CLAIMS, PlainView.from_object)
+        self.pods = self._pods.store
+        self._by_kind: dict[str, Reflector[Any]] = {
+            JOBS.kind: self._jobs,
+            PODS.kind: self._pods,
+            SERVICES.kind: self._services,
+            CLAIMS.kind: self._claims,
+        }
+
+    @property
+    def reflectors(self) -> Mapping[str, Reflector[Any]]:
+        """The reflectors by kind."""
+        return self._by_kind
+
+    def children_of(
+        self, key: Key
+    ) -> tuple[
+        tuple[JobView, ...], tuple[PodView, ...], tuple[PlainView, ...], tuple[PlainView, ...]
+    ]:
+        """Jobs, pods, services and claims of one training job."""
+        return (
+            self._jobs.store.by_index(key),
+            self._pods.store.by_index(key),
+            self._services.store.by_index(key),
+            self._claims.store.by_index(key),
+        )
+
+    def saw_training_job(self, raw: Mapping[str, Any]) -> bool:
+        """Take a training job as the API server sent it; False for an echo of what is known."""
+        return self.training_jobs.upsert(TrainingJob.from_object(raw), raw["metadata"])
+
+    def training_job_gone(self, namespace: str, name: str, uid: str | None = None) -> None:
+        """Drop a training job; with a UID only if it is still that one."""
+        known = self.training_jobs.get(namespace, name)
+        if known is not None and (uid is None or known.uid == uid):
+            self.training_jobs.remove(namespace, name)
+
+    def saw_child(self, resource: Resource, raw: Mapping[str, Any]) -> None:
+        """Take the answer to a write of our own, ahead of the watch."""
+        self._by_kind[resource.kind].upsert_response(raw)
+
+    def _child_changed(self, old: ChildView | None, new: ChildView | None) -> None:
+        for view in (old, new):
+            key = owner_key(view) if view is not None else None
+            if key is not None:
+                self._on_change(key)

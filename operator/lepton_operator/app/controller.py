@@ -1,0 +1,232 @@
+"""The composition root: makes the parts, connects them, runs them, and stops them in order."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lepton_operator.api.names import ConditionType
+from lepton_operator.app import probes, shell
+from lepton_operator.app.caches import Caches, Key
+from lepton_operator.app.metrics import Metrics, StateCollector
+from lepton_operator.app.options import Options
+from lepton_operator.app.reconciler import Reconciler
+from lepton_operator.app.resources import TRAINING_JOBS
+from lepton_operator.engine.client import ApiError, Client
+from lepton_operator.engine.effects import Effects
+from lepton_operator.engine.lease import LeaderElection
+from lepton_operator.engine.queue import WorkQueue
+from lepton_operator.engine.resync import KeyAudit, Resync
+from lepton_operator.engine.workers import Workers
+from lepton_operator.progress.board import Board
+from lepton_operator.progress.collector import Collector
+from lepton_operator.progress.fetch import DirectFetch, ProxyFetch
+from lepton_operator.progress.pacing import Pacer
+from lepton_operator.reconcile.observed import PodView
+
+log = logging.getLogger(__name__)
+
+STALLED_SECONDS = 120.0
+"""Without a sign of work for so long the process counts as dead, and the kubelet restarts it."""
+DRAIN_SECONDS = 20.0
+
+
+class Controller:
+    """Everything that runs in the operator's process."""
+
+    def __init__(self, client: Client, options: Options) -> None:
+        self._client = client
+        self._options = options
+        self._metrics = Metrics()
+        self._queue: WorkQueue[Key] = WorkQueue()
+        self._caches = Caches(client, options.namespace, self._queue.add)
+        self._listed = asyncio.Event()
+        self._lease = LeaderElection(
+            client,
+            namespace=options.lease_namespace,
+            name=options.lease_name,
+            identity=options.identity,
+        )
+        self._effects = Effects(
+            client,
+            rate=options.write_rate,
+            burst=int(options.write_rate * 2),
+            is_leader=lambda: self._lease.is_leader,
+            on_request=self._metrics.on_request,
+        )
+        self._board: Board[Key] = Board()
+        self._pacer: Pacer[Key] = Pacer(
+            minimum=options.progress_seconds, writes_per_second=options.write_rate / 2
+        )
+        self._fetch: DirectFetch | ProxyFetch = (
+            DirectFetch(options.settings.progress_port)
+            if client.in_cluster
+            else ProxyFetch(client, options.settings.progress_port)
+        )
+        self._collector = Collector(
+            first_workers=self._first_workers,
+            fetch=self._fetch,
+            board=self._board,
+            pacer=self._pacer,
+            on_news=self._queue.add,
+        )
+        self._reconciler = Reconciler(
+            client=client,
+            caches=self._caches,
+            effects=self._effects,
+            board=self._board,
+            pacer=self._pacer,
+            settings=options.settings,
+            metrics=self._metrics,
+        )
+        self._workers = Workers(self._queue, self._timed_reconcile, count=options.workers)
+        self._audit = KeyAudit(
+            client,
+            TRAINING_JOBS,
+            namespace=options.namespace,
+            known=self._caches.training_jobs,
+            on_unknown=self._fetch_training_job,
+            on_stale=self._fetch_training_job,
+            on_missing=self._training_job_missing,
+        )
+        self._resync = Resync(self._caches.training_jobs.keys, self._queue)
+        self._metrics.registry.register(
+            StateCollector(
+                jobs=self._caches.training_jobs.values,
+                queue_length=lambda: len(self._queue),
+                is_leader=lambda: self._lease.is_leader,
+                unsynced=self._unready,
+            )
+        )
+
+    async def run(self) -> int:
+        """Run until a signal or until leadership is lost; returns the exit code."""
+        stop, watching = asyncio.Event(), asyncio.Event()
+        server = await probes.serve(
+            self._options.port,
+            unhealthy=self._unhealthy,
+            unready=self._unready,
+            registry=self._metrics.registry,
+        )
+        background = [
+            asyncio.create_task(coroutine, name=name)
+            for name, coroutine in (
+                *((f"reflector {kind}", r.run()) for kind, r in self._caches.reflectors.items()),
+                ("audit", self._audit.run()),
+                ("lease", self._lease.run()),
+                ("lead", self._lead()),
+                ("stop on loss", self._stop_on_loss(stop)),
+            )
+        ]
+        for task in background:
+            task.add_done_callback(lambda done: self._stop_on_failure(done, stop))
+        try:
+            await shell.watch(
+                on_seen=self._seen,
+                on_deleted=self._deleted,
+                namespace=self._options.namespace,
+                stop=stop,
+                ready=watching,
+            )
+        finally:
+            log.info("stopping")
+            await self._workers.stop(DRAIN_SECONDS)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await self._lease.release()
+            await self._fetch.close()
+            await server.cleanup()
+        return 1 if self._lease.lost.is_set() else 0
+
+    async def _lead(self) -> None:
+        """Work on jobs, but only as the leader and with full caches."""
+        await asyncio.gather(*(r.wait_synced() for r in self._caches.reflectors.values()))
+        await self._audit.wait_synced()
+        await self._lease.wait_leading()
+        log.info("leading", extra={"identity": self._options.identity})
+        for key in self._caches.training_jobs.keys():
+            self._queue.add(key)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._workers.run())
+            group.create_task(self._collector.run())
+            group.create_task(self._resync.run())
+
+    async def _stop_on_loss(self, stop: asyncio.Event) -> None:
+        await self._lease.lost.wait()
+        log.error("leadership is lost; this process ends so that another one can be sure of it")
+        stop.set()
+
+    def _stop_on_failure(self, done: asyncio.Task[Any], stop: asyncio.Event) -> None:
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.error("%s ended: %s", done.get_name(), error, exc_info=error)
+            stop.set()
+
+    def _seen(self, raw: Mapping[str, Any]) -> None:
+        if self._caches.saw_training_job(raw):
+            metadata = raw["metadata"]
+            self._queue.add((metadata["namespace"], metadata["name"]))
+
+    def _deleted(self, raw: Mapping[str, Any]) -> None:
+        metadata = raw["metadata"]
+        self._caches.training_job_gone(metadata["namespace"], metadata["name"], metadata["uid"])
+        self._queue.add((metadata["namespace"], metadata["name"]))
+
+    async def _fetch_training_job(self, key: Key) -> None:
+        """Read a job that the watch has not told of, or not its latest version."""
+        with contextlib.suppress(ApiError):
+            self._seen(await self._client.get(TRAINING_JOBS.path(*key), {}))
+
+    async def _training_job_missing(self, key: Key) -> None:
+        """Drop a job whose deletion the watch has not told of."""
+        self._caches.training_job_gone(*key)
+        self._queue.add(key)
+
+    def _first_workers(self) -> Iterator[tuple[Key, PodView]]:
+        """First workers that train now."""
+        for pod in self._caches.pods.values():
+            if pod.rank != 0 or pod.phase != "Running" or pod.deleting or pod.job is None:
+                continue
+            job = self._caches.training_jobs.get(pod.namespace, pod.job)
+            if job is None or job.status.attempt != pod.attempt:
+                continue
+            if not job.status.is_true(ConditionType.FINISHED):
+                yield job.key, pod
+
+    async def _timed_reconcile(self, key: Key) -> float | None:
+        start = time.perf_counter()
+        result = "error"
+        try:
+            again = await self._reconciler.reconcile(key)
+            result = "ok"
+            return again
+        finally:
+            self._metrics.on_reconcile(result, time.perf_counter() - start)
+
+    def _unready(self) -> list[str]:
+        problems = [
+            f"cache of {kind} is not filled: {reflector.last_error or 'listing'}"
+            for kind, reflector in self._caches.reflectors.items()
+            if not reflector.synced
+        ]
+        if not self._audit.synced:
+            problems.append(
+                f"training jobs have not been listed: {self._audit.last_error or 'listing'}"
+            )
+        return problems
+
+    def _unhealthy(self) -> list[str]:
+        if self._lease.is_leader and self._workers.stalled(STALLED_SECONDS):
+            return [f"no job has been worked on for {STALLED_SECONDS:.0f} s although some wait"]
+        return []
+
+
+async def run(options: Options) -> int:
+    """Connect and run the operator; returns the exit code."""
+    client = await Client.connect()
+    try:
+        return await Controller(client, options).run()
+    finally:
+        await client.close()

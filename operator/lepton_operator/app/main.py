@@ -1,0 +1,50 @@
+"""`lepton-operator`: the command line."""
+
+import argparse
+import asyncio
+import sys
+from importlib.metadata import version
+
+from lepton_operator.app import options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="lepton-operator", description="The operator of LeptonTrainingJob."
+    )
+    parser.add_argument("--version", action="version", version=version("lepton-training"))
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser(
+        "run", help="run the operator, in the cluster or outside it with KUBECONFIG"
+    )
+    options.add_arguments(run)
+    commands.add_parser("crd", help="print the CustomResourceDefinition")
+    parsed = parser.parse_args(arguments)
+    if parsed.command == "crd":
+        from lepton_operator.api.crd import as_yaml
+
+        print(as_yaml(), end="")
+        return 0
+    return _run(options.from_arguments(parsed))
+
+
+def _run(chosen: options.Options) -> int:
+    import uvloop
+
+    from lepton_operator.app import logs
+    from lepton_operator.app.controller import run
+    from lepton_operator.engine.client import ApiError
+
+    logs.configure(chosen.log_format, chosen.log_level)
+    try:
+        return uvloop.run(run(chosen))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return 130
+    except ApiError as error:
+        print(f"lepton-operator: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""What the command line and the environment decide."""
+
+import argparse
+import os
+import socket
+from dataclasses import dataclass
+
+from lepton_operator.reconcile.settings import Settings
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of `lepton-operator run`."""
+
+    settings: Settings
+    namespace: str | None
+    """Watch this namespace only; None: all."""
+    lease_namespace: str
+    lease_name: str
+    identity: str
+    port: int
+    log_format: str
+    log_level: str
+    workers: int
+    write_rate: float
+    progress_seconds: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `run`."""
+    parser.add_argument(
+        "--trainer-image",
+        required=True,
+        metavar="IMAGE",
+        help="image of the jobs that name none",
+    )
+    parser.add_argument("--namespace", help="watch one namespace only (default: all)")
+    parser.add_argument(
+        "--lease-namespace",
+        default=os.environ.get("POD_NAMESPACE", "default"),
+        help="namespace of the Lease by which replicas elect their leader (%(default)s)",
+    )
+    parser.add_argument("--lease-name", default="lepton-operator", help="its name (%(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8080, help="port of probes and metrics (%(default)s)"
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("auto", "json", "text"),
+        default="auto",
+        help="json for machines, text for people; auto: text on a terminal (%(default)s)",
+    )
+    parser.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="info"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=16, help="jobs reconciled side by side (%(default)s)"
+    )
+    parser.add_argument(
+        "--write-rate",
+        type=float,
+        default=50.0,
+        help="writes a second to the API server at most (%(default)s); progress gets half",
+    )
+    parser.add_argument(
+        "--progress-seconds",
+        type=float,
+        default=10.0,
+        help="shortest time between two progress writes of one job (%(default)s)",
+    )
+    parser.add_argument(
+        "--max-interruptions",
+        type=int,
+        default=20,
+        help="restarts of a job after infrastructure failures (%(default)s)",
+    )
+
+
+def from_arguments(arguments: argparse.Namespace) -> Options:
+    """The options from parsed arguments."""
+    return Options(
+        settings=Settings(
+            trainer_image=arguments.trainer_image,
+            max_interruptions=arguments.max_interruptions,
+        ),
+        namespace=arguments.namespace,
+        lease_namespace=arguments.lease_namespace,
+        lease_name=arguments.lease_name,
+        # Unique to the process: a restarted container must not take itself for its predecessor.
+        identity=f"{os.environ.get('POD_NAME', socket.gethostname())}_{os.urandom(4).hex()}",
+        port=arguments.port,
+        log_format=arguments.log_format,
+        log_level=arguments.log_level,
+        workers=arguments.workers,
+        write_rate=arguments.write_rate,
+        progress_seconds=arguments.progress_seconds,
+    )

@@ -1,0 +1,193 @@
+"""One pass over one job: look, decide, carry out. The only place where plan meets API server."""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from lepton.spec.report import LastWord
+
+from lepton_operator.api import names
+from lepton_operator.api.job import TrainingJob
+from lepton_operator.api.status import LeptonTrainingJobStatus
+from lepton_operator.app.caches import Caches
+from lepton_operator.app.metrics import Metrics
+from lepton_operator.app.resources import BY_KIND, TRAINING_JOBS
+from lepton_operator.engine.client import ApiError, Client
+from lepton_operator.engine.diff import merge_patch
+from lepton_operator.engine.effects import Conflict, Effects, NameTaken, Refused
+from lepton_operator.progress.board import Board
+from lepton_operator.progress.collector import Key
+from lepton_operator.progress.last_words import LOG_TAIL_BYTES, LOG_TAIL_LINES, parse_last_word
+from lepton_operator.progress.pacing import Pacer
+from lepton_operator.reconcile.decide import decide
+from lepton_operator.reconcile.observed import Observed, PodView
+from lepton_operator.reconcile.plan import Plan
+from lepton_operator.reconcile.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAX_LOGS = 8
+"""Logs to read of one job at most: the cause of a failure is among the first to fail."""
+
+OWNED_STATUS_FIELDS = frozenset(
+    field.alias or name for name, field in LeptonTrainingJobStatus.model_fields.items()
+)
+"""Fields of status that are ours to remove; those of a newer version are left alone."""
+
+
+class Reconciler:
+    """Brings one job a step closer to what its manifest asks for."""
+
+    def __init__(
+        self,
+        *,
+        client: Client,
+        caches: Caches,
+        effects: Effects,
+        board: Board[Key],
+        pacer: Pacer[Key],
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self._client = client
+        self._caches = caches
+        self._effects = effects
+        self._board = board
+        self._pacer = pacer
+        self._settings = settings
+        self._metrics = metrics
+        self._log_tails: dict[Key, dict[str, str]] = {}
+        """Of each job's failed pods without a last word, by the pod's UID; read once."""
+        self._refused: dict[str, str] = {}
+        """What the API server refused for good, by UID of the job."""
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass; returns in how many seconds to look again, if at all."""
+        job = self._caches.training_jobs.get(*key)
+        if job is None or job.deleting:
+            self._forget(key, job)
+            return None
+        observed = await self._observe(job)
+        plan = decide(job, observed, self._settings, datetime.now(UTC))
+        return await self._carry_out(job, plan)
+
+    def _forget(self, key: Key, job: TrainingJob | None) -> None:
+        self._board.forget(key)
+        self._pacer.forget(key)
+        self._log_tails.pop(key, None)
+        if job is not None:
+            self._refused.pop(job.uid, None)
+
+    async def _observe(self, job: TrainingJob) -> Observed:
+        jobs, pods, services, claims = self._caches.children_of(job.key)
+        sample = self._board.get(job.key, job.status.attempt)
+        last_words: dict[str, LastWord] = {}
+        silent: list[PodView] = []
+        for pod in pods:
+            word = parse_last_word(pod.termination_message)
+            if word is not None:
+                last_words[pod.uid] = word
+            explained = word is not None and word.error is not None
+            asked_to_end = pod.delete_requested_time is not None
+            if pod.exit_code and not explained and not asked_to_end:
+                silent.append(pod)
+        return Observed(
+            jobs=jobs,
+            pods=pods,
+            services=services,
+            claims=claims,
+            progress=sample.progress if sample else None,
+            progress_time=sample.time if sample else None,
+            trend=sample.trend if sample else None,
+            last_words=last_words,
+            log_tails=await self._logs_of(job, silent),
+            refused=self._refused.get(job.uid),
+        )
+
+    async def _logs_of(self, job: TrainingJob, pods: list[PodView]) -> dict[str, str]:
+        """Ends of the logs of pods that failed without a word; empty where there is none to be
+        had, which is no reason to wait."""
+        known = self._log_tails.pop(job.key, {})
+        tails: dict[str, str] = {}
+        for pod in pods:
+            if job.status.is_true(names.ConditionType.FINISHED) or len(tails) == MAX_LOGS:
+                break
+            if pod.uid not in known:
+                path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/log"
+                params = {"tailLines": str(LOG_TAIL_LINES), "limitBytes": str(LOG_TAIL_BYTES)}
+                try:
+                    known[pod.uid] = await self._client.get_text(path, params)
+                except ApiError as error:
+                    log.info("no log of pod %s/%s: %s", pod.namespace, pod.name, error)
+                    known[pod.uid] = ""
+            tails[pod.uid] = known[pod.uid]
+        if tails:
+            self._log_tails[job.key] = tails
+        return tails
+
+    async def _carry_out(self, job: TrainingJob, plan: Plan) -> float | None:
+        """Status first, so that an attempt is counted before its Job exists; events last, so that
+        they tell of what has been written."""
+        again = plan.again_in.total_seconds() if plan.again_in is not None else None
+        patch = merge_patch(job.raw_status, plan.status.to_json_object(), OWNED_STATUS_FIELDS)
+        if patch:
+            wait = 0.0 if plan.urgent else self._pacer.wait(job.key)
+            if wait > 0:
+                again = wait if again is None else min(again, wait)
+            else:
+                try:
+                    await self._write_status(job, patch)
+                except Conflict:
+                    # The job changed since; its watch event is on its way and brings us back.
+                    return 1.0
+        try:
+            await self._write_children(job, plan)
+        except (NameTaken, Refused) as error:
+            self._refused[job.uid] = str(error)
+            return 0.0
+        for note in plan.events:
+            log.log(
+                logging.WARNING if note.type == "Warning" else logging.INFO,
+                note.message,
+                extra={"job": f"{job.namespace}/{job.name}", "reason": str(note.reason)},
+            )
+            await self._effects.event(
+                regarding={
+                    "apiVersion": names.API_VERSION,
+                    "kind": names.KIND,
+                    "namespace": job.namespace,
+                    "name": job.name,
+                    "uid": job.uid,
+                },
+                reason=str(note.reason),
+                note=note.message,
+                type=note.type,
+                action="Reconcile",
+            )
+        return again
+
+    async def _write_status(self, job: TrainingJob, patch: Mapping[str, Any]) -> None:
+        answer = await self._effects.patch_status(
+            TRAINING_JOBS, job.namespace, job.name, job.resource_version, dict(patch)
+        )
+        before = len(job.status.attempts)
+        self._caches.saw_training_job(answer)
+        self._pacer.written(job.key)
+        written = self._caches.training_jobs.get(*job.key)
+        if written is not None and len(written.status.attempts) > before:
+            failure = written.status.attempts[-1].failure_class
+            self._metrics.attempts_failed.labels(str(failure)).inc()
+
+    async def _write_children(self, job: TrainingJob, plan: Plan) -> None:
+        for manifest in plan.create:
+            resource = BY_KIND[manifest["kind"]]
+            self._caches.saw_child(resource, await self._effects.create(resource, dict(manifest)))
+        for manifest in plan.apply:
+            resource = BY_KIND[manifest["kind"]]
+            answer = await self._effects.apply(resource, dict(manifest), names.MANAGER)
+            self._caches.saw_child(resource, answer)
+        for deletion in plan.delete:
+            await self._effects.delete(
+                BY_KIND[deletion.kind], job.namespace, deletion.name, deletion.uid
+            )

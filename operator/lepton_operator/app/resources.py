@@ -1,0 +1,12 @@
+"""The kinds of object that the operator reads and writes."""
+
+from lepton_operator.api import names
+from lepton_operator.engine.resources import Resource
+
+TRAINING_JOBS = Resource(names.GROUP, names.VERSION, names.PLURAL, names.KIND)
+JOBS = Resource("batch", "v1", "jobs", "Job")
+PODS = Resource("", "v1", "pods", "Pod")
+SERVICES = Resource("", "v1", "services", "Service")
+CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+
+BY_KIND = {resource.kind: resource for resource in (JOBS, PODS, SERVICES, CLAIMS)}

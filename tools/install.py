@@ -1,0 +1,69 @@
+"""Cluster, images, and the operator by Helm: whatever of it is missing or out of date."""
+
+import os
+import sys
+
+from steps import EXISTING, ROOT, StepError, kubectl, python, run, say
+
+NAMESPACE = "lepton-system"
+RELEASE = "lepton"
+TRAINER = "localhost/lepton/trainer:dev"
+OPERATOR = "localhost/lepton/operator:dev"
+
+
+def images() -> tuple[str, str]:
+    """The operator's and the trainer's image as the cluster can pull them."""
+    if EXISTING:
+        try:
+            return os.environ["OPERATOR_IMAGE"], os.environ["TRAINER_IMAGE"]
+        except KeyError as missing:
+            raise StepError(
+                f"CLUSTER=existing needs {missing.args[0]}: build with `make images`, push to a "
+                "registry that the cluster can pull from, and name it there"
+            ) from None
+    say("building the images")
+    python("images", "build", "trainer", "operator")
+    say("pushing them to the cluster's registry")
+    return pushed(OPERATOR), pushed(TRAINER)
+
+
+def pushed(image: str) -> str:
+    """Push an image; returns it by digest, so that a changed image is a changed manifest."""
+    printed = run(sys.executable, "tests/cluster", "push", "--quiet", image, quiet=True)
+    return printed.strip().splitlines()[-1]
+
+
+def install() -> None:
+    """Bring everything up to date."""
+    if EXISTING:
+        say("using the existing cluster: " + kubectl("config", "current-context").strip())
+    else:
+        python("tests/cluster", "up")
+    operator, trainer = images()
+    repository, _, digest = operator.partition("@")
+    values = [f"image.repository={repository.rsplit(':', 1)[0]}", f"trainer.image={trainer}"]
+    values.append(f"image.digest={digest}" if digest else f"image.tag={operator.rsplit(':', 1)[1]}")
+    say("installing the operator with Helm")
+    run(
+        "helm",
+        "upgrade",
+        "--install",
+        RELEASE,
+        str(ROOT / "charts" / "lepton-operator"),
+        f"--namespace={NAMESPACE}",
+        "--create-namespace",
+        "--wait",
+        "--timeout=3m",
+        *(f"--set-string={value}" for value in values),
+        quiet=True,
+    )
+    say("the operator runs")
+
+
+if __name__ == "__main__":
+    try:
+        install()
+    except StepError as error:
+        sys.exit(f"make install: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
