@@ -1,0 +1,118 @@
+"""What a user sees when a job goes wrong, and what the operator does about it."""
+
+from conftest import condition
+
+RAISES_IN_RANK_1 = """
+import os, time
+rank = int(os.environ["RANK"])
+print("rank", rank, "of", os.environ["WORLD_SIZE"], flush=True)
+if rank == 1:
+    raise ValueError("boom in the second worker")
+time.sleep(600)
+"""
+
+
+def failed(status):
+    """The Failed condition."""
+    return next(c for c in status["conditions"] if c["type"] == "Failed")
+
+
+def test_an_error_in_rank_1_is_told_with_rank_exit_code_and_last_line(jobs):
+    jobs.apply(
+        "raises",
+        command=["python3", "-c", RAISES_IN_RANK_1],
+        workers=2,
+        failurePolicy={"maxRestarts": 1, "backoffSeconds": 1},
+    )
+    status = jobs.finished("raises")
+    assert status["phase"] == "Failed"
+    assert status["restarts"] == 1
+    assert [a["number"] for a in status["attempts"]] == [1, 2]
+    for attempt in status["attempts"]:
+        assert attempt["class"] == "Application"
+        assert attempt["rank"] == 1
+        assert attempt["exitCode"] == 1
+        assert attempt["node"]
+        assert "ValueError: boom in the second worker" in attempt["message"]
+    assert failed(status)["reason"] == "MaxRestartsExceeded"
+    assert "ValueError: boom in the second worker" in failed(status)["message"]
+    assert condition(status, "Complete") != "True"
+    # The last attempt's pod is still there for `kubectl logs`.
+    pods = jobs.items("pods", "training.lepton.ai/job-name=raises,training.lepton.ai/attempt=2")
+    assert any("boom" in jobs.kubectl("logs", p["metadata"]["name"]).stdout for p in pods)
+
+
+def test_an_error_under_torchrun_names_the_programs_last_line_not_torchruns(jobs):
+    program = "import os\nraise RuntimeError('rank ' + os.environ['RANK'] + ' has no data')\n"
+    shell = f"cat > /tmp/train.py <<'END'\n{program}END\nexec torchrun /tmp/train.py"
+    jobs.apply(
+        "torchrun",
+        command=["sh", "-c", shell],
+        failurePolicy={"maxRestarts": 0},
+    )
+    status = jobs.finished("torchrun")
+    assert status["phase"] == "Failed"
+    (attempt,) = status["attempts"]
+    assert "RuntimeError: rank 0 has no data" in attempt["message"]
+    assert attempt["exitCode"] == 1
+
+
+def test_an_image_that_does_not_exist_fails_the_job_with_the_reason(jobs):
+    jobs.apply("noimage", image="localhost/lepton/no-such-image:1", command=["true"])
+    status = jobs.finished("noimage")
+    assert status["phase"] == "Failed"
+    assert failed(status)["reason"] == "ImagePullFailed"
+    assert "no-such-image" in failed(status)["message"]
+    assert status["restarts"] == 0
+
+
+def test_a_command_that_does_not_exist_fails_the_job_at_once(jobs):
+    jobs.apply("nocommand", command=["/no/such/program"])
+    status = jobs.finished("nocommand")
+    assert status["phase"] == "Failed"
+    assert failed(status)["reason"] == "ContainerCannotStart"
+    assert status["restarts"] == 0
+
+
+def test_an_unknown_environment_is_an_invalid_spec_and_not_retried(jobs):
+    jobs.apply("unknown", environment={"name": "CartPoll-v1"})
+    status = jobs.finished("unknown")
+    assert status["phase"] == "Failed"
+    assert failed(status)["reason"] == "InvalidSpec"
+    assert "CartPole-v1" in failed(status)["message"]
+    assert status["restarts"] == 0
+
+
+def test_wrong_hyperparameters_are_refused_before_any_pod(jobs):
+    jobs.apply("wrong", environment={}, agent={"hyperparameters": {"learningrat": 1}})
+    status = jobs.finished("wrong", timeout=30)
+    assert failed(status)["reason"] == "InvalidSpec"
+    assert "learningrat" in failed(status)["message"]
+    assert jobs.items("pods") == []
+
+
+def test_a_pod_deleted_by_hand_is_made_up_for_from_the_last_checkpoint(jobs):
+    jobs.apply(
+        "kept",
+        environment={},
+        trainer={"maxSteps": 3_000_000},
+        evaluation={"episodes": 1},
+        checkpoint={"everySeconds": 2},
+        workers=2,
+        storage={"size": "100Mi"},
+        failurePolicy={"maxRestarts": 0},
+    )
+    jobs.until(
+        "kept", "is under way", lambda s: (s.get("progress") or {}).get("step", 0) > 200_000
+    )
+    pods = jobs.items("pods", "training.lepton.ai/job-name=kept")
+    jobs.kubectl("delete", "pod", "--wait=false", pods[1]["metadata"]["name"])
+    status = jobs.finished("kept")
+    assert status["phase"] == "Complete", status
+    assert status["restarts"] == 1
+    (attempt,) = [a for a in status["attempts"] if a.get("class")]
+    assert attempt["class"] == "Infrastructure"
+    logs = jobs.kubectl(
+        "logs", "-l", "training.lepton.ai/job-name=kept,training.lepton.ai/attempt=2", "--tail=-1"
+    ).stdout
+    assert "resum" in logs.lower(), logs
