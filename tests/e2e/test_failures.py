@@ -1,6 +1,6 @@
 """What a user sees when a job goes wrong, and what the operator does about it."""
 
-from conftest import condition
+from support import condition
 
 RAISES_IN_RANK_1 = """
 import os, time
@@ -102,9 +102,7 @@ def test_a_pod_deleted_by_hand_is_made_up_for_from_the_last_checkpoint(jobs):
         storage={"size": "100Mi"},
         failurePolicy={"maxRestarts": 0},
     )
-    jobs.until(
-        "kept", "is under way", lambda s: (s.get("progress") or {}).get("step", 0) > 200_000
-    )
+    jobs.until("kept", "is under way", lambda s: (s.get("progress") or {}).get("step", 0) > 200_000)
     pods = jobs.items("pods", "training.lepton.ai/job-name=kept")
     jobs.kubectl("delete", "pod", "--wait=false", pods[1]["metadata"]["name"])
     status = jobs.finished("kept")

@@ -2,7 +2,7 @@
 
 import time
 
-from conftest import condition, until
+from support import condition, until
 
 LONG = {
     "environment": {},
@@ -61,8 +61,9 @@ def test_training_goes_on_while_the_operator_is_killed_and_status_catches_up(
     jobs.until(
         "orphan",
         "catches up",
-        lambda s: s["progress"]["step"] > before["progress"]["step"]
-        or condition(s, "Finished") == "True",
+        lambda s: (
+            s["progress"]["step"] > before["progress"]["step"] or condition(s, "Finished") == "True"
+        ),
         timeout=60,
     )
     print(f"status caught up {time.monotonic() - returned:.1f} s after the operator's return")

@@ -55,9 +55,7 @@ def digest_on_claim(jobs, claim: str, path: str) -> str:
     import json
 
     trainer = jobs.items("pods")[0]["spec"]["containers"][0]["image"]
-    program = (
-        "import hashlib,sys;print(hashlib.sha256(open(sys.argv[1],'rb').read()).hexdigest())"
-    )
+    program = "import hashlib,sys;print(hashlib.sha256(open(sys.argv[1],'rb').read()).hexdigest())"
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -30,7 +30,9 @@ class Caches:
         self._on_change = on_change
         self.training_jobs: Store[TrainingJob] = Store(lambda job: None)
 
-        def reflect(resource: Resource, trim: Callable[[dict[str, Any]], Child]) -> Reflector[Child]:
+        def reflect(
+            resource: Resource, trim: Callable[[dict[str, Any]], Child]
+        ) -> Reflector[Child]:
             return Reflector(
                 client,
                 resource,

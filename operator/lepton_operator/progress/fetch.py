@@ -3,8 +3,8 @@
 from typing import Protocol
 
 import aiohttp
-
 from lepton.spec.report import Progress
+
 from lepton_operator.engine.client import ApiError, Client
 from lepton_operator.reconcile.observed import PodView
 
@@ -27,7 +27,9 @@ def parse_progress(body: bytes) -> Progress:
     try:
         return Progress.model_validate_json(body)
     except ValueError as error:
-        raise FetchError(f"the answer is not a progress report: {str(error).splitlines()[0]}") from None
+        raise FetchError(
+            f"the answer is not a progress report: {str(error).splitlines()[0]}"
+        ) from None
 
 
 class DirectFetch:

@@ -1,8 +1,7 @@
 """Reads what a finished pod left: its termination message, or the tail of its log."""
 
-from pydantic import ValidationError
-
 from lepton.spec.report import LastWord
+from pydantic import ValidationError
 
 LOG_TAIL_BYTES = 65_536
 LOG_TAIL_LINES = 400

@@ -1,0 +1,55 @@
+"""`make test`: lint, unit, chart and end-to-end tests, one closing line of pytest.
+
+A cluster that this run started is stopped at the end; one that was up before stays up.
+"""
+
+import subprocess
+import sys
+
+import install
+from steps import EXISTING, ROOT, StepError, environment, kubectl, python, say
+
+
+def cluster_is_up() -> bool:
+    """Whether the embedded cluster answers already."""
+    if not (ROOT / ".cluster" / "kubeconfig").exists():
+        return False
+    try:
+        kubectl("get", "--raw", "/readyz", "--request-timeout=3s")
+    except StepError:
+        return False
+    return True
+
+
+def main() -> int:
+    """Returns pytest's exit code."""
+    say("lint")
+    for command in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)):
+        done = subprocess.run(
+            [ROOT / ".venv/bin" / command[0], *command[1:]], cwd=ROOT, check=False
+        )
+        if done.returncode != 0:
+            raise StepError(f"{command[0]} finds fault; `make format` mends the form")
+    stop_after = not EXISTING and not cluster_is_up()
+    try:
+        install.install()
+        say("pytest")
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "tests", "--durations=15"],
+            cwd=ROOT,
+            env=environment(),
+            check=False,
+        ).returncode
+    finally:
+        if stop_after:
+            say("stopping the cluster")
+            python("tests/cluster", "down")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except StepError as error:
+        sys.exit(f"make test: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
