@@ -11,6 +11,7 @@ from steps import EXISTING, ROOT, StepError, environment, kubectl, say
 JOB = "cartpole"
 MANIFEST = ROOT / "examples" / "cartpole.yaml"
 LIMIT_SECONDS = 900
+SETTINGS = "export KUBECONFIG=$PWD/.cluster/kubeconfig PATH=$PWD/.cluster/bin:$PATH"
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.names import LABEL_MANAGED_BY, MANAGER
-from lepton_operator.app.resources import CLAIMS, JOBS, PODS, SERVICES
+from lepton_operator.app.resources import CLAIMS, JOBS, PODS, SERVICES, TRAINING_JOBS
 from lepton_operator.engine.client import Client
 from lepton_operator.engine.reflector import Reflector
 from lepton_operator.engine.resources import Resource
@@ -28,7 +28,9 @@ class Caches:
         self, client: Client, namespace: str | None, on_change: Callable[[Key], None]
     ) -> None:
         self._on_change = on_change
-        self.training_jobs: Store[TrainingJob] = Store(lambda job: None)
+        self.training_jobs: Store[TrainingJob] = Store(
+            TrainingJob.from_object, self._training_job_changed
+        )
 
         def reflect(
             resource: Resource, trim: Callable[[dict[str, Any]], Child]
@@ -73,19 +75,19 @@ class Caches:
             self._claims.store.by_index(key),
         )
 
-    def saw_training_job(self, raw: Mapping[str, Any]) -> bool:
-        """Take a training job as the API server sent it; False for an echo of what is known."""
-        return self.training_jobs.upsert(TrainingJob.from_object(raw), raw["metadata"])
-
-    def training_job_gone(self, namespace: str, name: str, uid: str | None = None) -> None:
-        """Drop a training job; with a UID only if it is still that one."""
-        known = self.training_jobs.get(namespace, name)
-        if known is not None and (uid is None or known.uid == uid):
-            self.training_jobs.remove(namespace, name)
-
-    def saw_child(self, resource: Resource, raw: Mapping[str, Any]) -> None:
+    def wrote(self, resource: Resource, raw: dict[str, Any]) -> None:
         """Take the answer to a write of our own, ahead of the watch."""
-        self._by_kind[resource.kind].upsert_response(raw)
+        store = (
+            self.training_jobs
+            if resource.kind == TRAINING_JOBS.kind
+            else self._by_kind[resource.kind].store
+        )
+        store.upsert_response(raw)
+
+    def _training_job_changed(self, old: TrainingJob | None, new: TrainingJob | None) -> None:
+        for job in (old, new):
+            if job is not None:
+                self._on_change(job.key)
 
     def _child_changed(self, old: ChildView | None, new: ChildView | None) -> None:
         for view in (old, new):

@@ -147,7 +147,7 @@ class Controller:
         await self._audit.wait_synced()
         await self._lease.wait_leading()
         log.info("leading", extra={"identity": self._options.identity})
-        for key in self._caches.training_jobs.keys():
+        for key in list(self._caches.training_jobs.keys()):
             self._queue.add(key)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._workers.run())

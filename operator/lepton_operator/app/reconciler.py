@@ -138,6 +138,8 @@ class Reconciler:
             else:
                 try:
                     await self._write_status(job, patch)
+                    # Our own write brings no event, and what comes next may follow from it.
+                    again = 0.0
                 except Conflict:
                     # The job changed since; its watch event is on its way and brings us back.
                     return 1.0
@@ -172,7 +174,7 @@ class Reconciler:
             TRAINING_JOBS, job.namespace, job.name, job.resource_version, dict(patch)
         )
         before = len(job.status.attempts)
-        self._caches.saw_training_job(answer)
+        self._caches.wrote(TRAINING_JOBS, answer)
         self._pacer.written(job.key)
         written = self._caches.training_jobs.get(*job.key)
         if written is not None and len(written.status.attempts) > before:
@@ -182,11 +184,11 @@ class Reconciler:
     async def _write_children(self, job: TrainingJob, plan: Plan) -> None:
         for manifest in plan.create:
             resource = BY_KIND[manifest["kind"]]
-            self._caches.saw_child(resource, await self._effects.create(resource, dict(manifest)))
+            self._caches.wrote(resource, await self._effects.create(resource, dict(manifest)))
         for manifest in plan.apply:
             resource = BY_KIND[manifest["kind"]]
             answer = await self._effects.apply(resource, dict(manifest), names.MANAGER)
-            self._caches.saw_child(resource, answer)
+            self._caches.wrote(resource, answer)
         for deletion in plan.delete:
             await self._effects.delete(
                 BY_KIND[deletion.kind], job.namespace, deletion.name, deletion.uid
