@@ -1,0 +1,1 @@
+"""Builds, starts, stops and inspects one Kubernetes cluster. Standard library only."""
