@@ -1,0 +1,287 @@
+"""The one place through which an operator writes to the API server.
+
+Every write waits for a token and a slot, goes out only while we lead, and is sent again when a
+repetition may help and can do no harm: names are given by the caller (AlreadyExists then tells of
+a lost answer), deletions name a UID and status writes a version.
+"""
+
+import asyncio
+import logging
+import random
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from lepton_operator.engine.client import APPLY_PATCH, MERGE_PATCH, ApiError, Client
+from lepton_operator.engine.limits import Clock, Sleep, TokenBucket
+from lepton_operator.engine.recorder import EventRecorder
+from lepton_operator.engine.resources import Resource
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 30.0
+"""In which a write is tried again; what fails for longer is the queue's to repeat."""
+RETRY_PAUSES = (0.1, 5.0)
+"""Seconds before the first and before any repetition without Retry-After; doubled, with jitter."""
+OVERLOADED = (429, 503)
+BROKEN = (500, 502, 504)
+MAX_BROKEN = 3
+"""Attempts at what the server fails at; a failing webhook (500) must not hold up a worker."""
+
+
+class Metrics(Protocol):
+    """Told of every request that was answered (or not: code 0)."""
+
+    def on_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
+        """Count it; `resource` is the plural, with the subresource if any: `pods/status`."""
+
+
+class NotLeader(Exception):  # noqa: N818
+    """The lease is lost: nothing may be written any more."""
+
+
+class NameTaken(Exception):  # noqa: N818
+    """An object of this name exists, and is not ours."""
+
+    def __init__(self, kind: str, name: str, owner: str) -> None:
+        super().__init__(f"{kind} {name} exists already and belongs to {owner}")
+        self.kind = kind
+        self.name = name
+        self.owner = owner
+
+
+class Conflict(ApiError):  # noqa: N818
+    """Somebody changed the object since it was read (409): look again."""
+
+
+class Refused(ApiError):  # noqa: N818
+    """The API server won't have this (400, 403, 413, 422); the same again is refused again.
+
+    `permanent` is false where it depends on others: quota, admission, access rights.
+    `namespace_terminating` is true when the namespace is being deleted.
+    """
+
+    @property
+    def permanent(self) -> bool:
+        """Whether only another manifest can help."""
+        return self.status in (413, 422)
+
+    @property
+    def namespace_terminating(self) -> bool:
+        """Whether nothing can be created since the namespace is being deleted."""
+        return "NamespaceTerminating" in self.causes
+
+
+class Effects:
+    """Writes, `rate` a second with bursts of `burst`, at most `in_flight` at once.
+
+    Methods raise NotLeader, Refused, Conflict, or ApiError when repeating did not help.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        rate: float = 50.0,
+        burst: float = 100.0,
+        in_flight: int = 16,
+        is_leader: Callable[[], bool],
+        metrics: Metrics | None = None,
+        controller: str = "lepton-operator",
+        instance: str | None = None,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        self._client = client
+        self._bucket = TokenBucket(rate, burst, clock=clock, sleep=sleep)
+        self._slots = asyncio.Semaphore(in_flight)
+        self._is_leader = is_leader
+        self._metrics = metrics
+        self._clock = clock
+        self._sleep = sleep
+        self._retry_seconds = retry_seconds
+        self._recorder = EventRecorder(
+            self._post_event, controller, instance or socket.gethostname(), clock=clock
+        )
+
+    async def create(self, resource: Resource, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """POST; an object of the same name and controller is returned as it is.
+
+        Raises NameTaken if it has another controller, or none.
+        """
+        metadata = manifest["metadata"]
+        path = resource.path(metadata.get("namespace"))
+        try:
+            return await self._write(
+                "create", resource.plural, lambda: self._client.post(path, manifest)
+            )
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+        # If it is deleted just now, the 404 is an error like any other: the queue tries again.
+        path = resource.path(metadata.get("namespace"), metadata["name"])
+        existing = await self._client.get(path)
+        ours = _controller(manifest)
+        theirs = _controller(existing)
+        if ours is None or theirs is None or theirs["uid"] != ours["uid"]:
+            raise NameTaken(resource.kind, metadata["name"], _describe(theirs))
+        return existing
+
+    async def apply(
+        self, resource: Resource, manifest: Mapping[str, Any], field_manager: str
+    ) -> dict[str, Any]:
+        """Server-side apply (KEP-555) with force; the object after it.
+
+        With uid or resourceVersion in the manifest's metadata, it raises Conflict if they differ.
+        """
+        metadata = manifest["metadata"]
+        path = resource.path(metadata.get("namespace"), metadata["name"])
+        params = {"fieldManager": field_manager, "force": "true"}
+        return await self._write(
+            "apply",
+            resource.plural,
+            lambda: self._client.patch(path, manifest, APPLY_PATCH, params),
+        )
+
+    async def delete(
+        self, resource: Resource, namespace: str | None, name: str, uid: str
+    ) -> dict[str, Any] | None:
+        """Delete the object with this UID, and in the background what it owns.
+
+        Returns the object while it still terminates, None when it is gone (or another now has its
+        name); `Store.deletion_response` takes either.
+        """
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": uid},
+        }
+        path = resource.path(namespace, name)
+        try:
+            answer = await self._write(
+                "delete", resource.plural, lambda: self._client.delete(path, options)
+            )
+        except Conflict:
+            return None
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+        return None if answer.get("kind") == "Status" or "metadata" not in answer else answer
+
+    async def patch_status(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        resource_version: str,
+        patch: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Merge-patch the status of exactly this version; the object after it.
+
+        `patch` is the patch of the field `status`, not of the object. Raises Conflict if the
+        object has another version by now (also after an answer that was lost).
+        """
+        path = resource.path(namespace, name, "status")
+        body = {"metadata": {"resourceVersion": resource_version}, "status": patch}
+        return await self._write(
+            "patch",
+            f"{resource.plural}/status",
+            lambda: self._client.patch(path, body, MERGE_PATCH),
+        )
+
+    async def event(
+        self,
+        regarding: Mapping[str, Any],
+        type: str,  # noqa: A002
+        reason: str,
+        note: str,
+        action: str,
+    ) -> None:
+        """Tell about an object in an Event, as well as can be: see EventRecorder. Never raises.
+
+        `regarding` is the object, or its apiVersion, kind and metadata (name, namespace, uid);
+        `type` Normal or Warning.
+        """
+        await self._recorder.record(regarding, type, reason, note, action)
+
+    async def _post_event(self, path: str, event: Mapping[str, Any]) -> None:
+        if self._is_leader():
+            await self._count("create", "events", lambda: self._client.post(path, event))
+
+    async def _write(
+        self, verb: str, resource: str, send: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """Send, and send again until it succeeds, can't succeed, or time is up."""
+        started = self._clock()
+        attempt = 0
+        while True:
+            attempt += 1
+            await self._bucket.take()
+            try:
+                async with self._slots:
+                    # Asked as late as can be: waiting may have taken longer than the lease lasts.
+                    if not self._is_leader():
+                        raise NotLeader(f"{verb} of {resource} not sent: not the leader")
+                    return await self._count(verb, resource, send)
+            except ApiError as error:
+                pause = self._pause(error, attempt)
+                left = self._retry_seconds - (self._clock() - started)
+                if pause is None or pause > left:
+                    raise
+                log.debug("%s of %s failed, again in %.1f s: %s", verb, resource, pause, error)
+            await self._sleep(pause)
+
+    def _pause(self, error: ApiError, attempt: int) -> float | None:
+        """Seconds until the next attempt, or None if there should be none."""
+        first, most = RETRY_PAUSES
+        pause = min(most, first * 2.0 ** min(attempt - 1, 16)) * random.uniform(0.5, 1.5)
+        if error.status in OVERLOADED:
+            # Not before the time asked for, and not all of us at that very moment.
+            return pause if error.retry_after is None else error.retry_after + pause
+        if error.status == 0:
+            return pause
+        if error.status in BROKEN and attempt < MAX_BROKEN:
+            return pause
+        return None
+
+    async def _count(
+        self, verb: str, resource: str, send: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """Send once, tell the metrics, and raise the error's proper class."""
+        started = self._clock()
+        code = 200
+        try:
+            return await send()
+        except ApiError as error:
+            code = error.status
+            raise _specific(error) from None
+        finally:
+            if self._metrics:
+                self._metrics.on_request(verb, resource, code, self._clock() - started)
+
+
+def _specific(error: ApiError) -> ApiError:
+    kind: type[ApiError] | None = None
+    if error.status == 409 and error.reason != "AlreadyExists":
+        kind = Conflict
+    elif error.status in (400, 403, 413, 422):
+        kind = Refused
+    if kind is None:
+        return error
+    return kind(error.status, error.reason, error.message, error.retry_after, error.causes)
+
+
+def _controller(manifest: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The owner reference (metav1.GetControllerOf) that controls an object."""
+    for owner in manifest["metadata"].get("ownerReferences") or ():
+        if owner.get("controller"):
+            return owner  # type: ignore[no-any-return]
+    return None
+
+
+def _describe(owner: Mapping[str, Any] | None) -> str:
+    return f"{owner['kind']} {owner['name']} (UID {owner['uid']})" if owner else "nobody"

@@ -1,0 +1,218 @@
+"""The work queue: which keys have to be looked at, and when.
+
+The semantics are client-go's (util/workqueue): a key that waits is there once, however often it is
+added; a key is never handed to two workers at once; added while it is being processed, it comes
+again afterwards. Failures of one key delay that key alone.
+"""
+
+import asyncio
+import heapq
+import random
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from lepton_operator.engine.limits import Clock
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST_RETRY = 0.5
+LAST_RETRY = 300.0
+"""Seconds before the first retry of a key, doubled each time up to the last; ±25 % at random."""
+BACKGROUND_SHARE = 8
+"""While others wait, every so many keys one is taken from the background."""
+
+
+class ShutDownError(Exception):
+    """The queue gives out no more keys."""
+
+
+class WorkQueue(Generic[K]):
+    """A queue for one event loop. First come, first served, background keys last.
+
+    `clock` is monotonic seconds; with a clock of its own, a test moves time and uses `try_get`.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock = time.monotonic,
+        jitter: Callable[[], float] = lambda: random.uniform(0.75, 1.25),
+    ) -> None:
+        self._clock = clock
+        self._jitter = jitter
+        self._ready: OrderedDict[K, float] = OrderedDict()
+        self._background: OrderedDict[K, float] = OrderedDict()
+        self._processing: set[K] = set()
+        self._again: dict[K, bool] = {}  # to whether in the background
+        self._due: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._count = 0
+        self._failures: dict[K, int] = {}
+        self._getters: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._foreground_taken = 0
+        self._shut_down = False
+
+    def __len__(self) -> int:
+        """How many keys are ready and wait for a worker."""
+        self._promote()
+        return len(self._ready) + len(self._background)
+
+    @property
+    def processing(self) -> int:
+        """How many keys workers are at."""
+        return len(self._processing)
+
+    @property
+    def delayed(self) -> int:
+        """How many keys wait for their time."""
+        return len(self._due)
+
+    def oldest_wait(self) -> float:
+        """Seconds that the key that has been ready for longest has waited; 0 if there is none."""
+        self._promote()
+        now = self._clock()
+        since = (next(iter(keys.values()), now) for keys in (self._ready, self._background))
+        return max(0.0, now - min(since))
+
+    def add(self, key: K, *, background: bool = False) -> None:
+        """Have the key looked at now; in the background, after all others."""
+        if self._shut_down:
+            return
+        if key in self._processing:
+            self._again[key] = self._again.get(key, True) and background
+            return
+        if key in self._ready:
+            return
+        if background:
+            self._background.setdefault(key, self._clock())
+        else:
+            self._ready[key] = self._background.pop(key, self._clock())
+        self._wake()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Have the key looked at in `seconds`, unless it is to be looked at earlier anyway."""
+        if self._shut_down:
+            return
+        if seconds <= 0:
+            self.add(key)
+            return
+        due = self._clock() + seconds
+        if due >= self._due.get(key, float("inf")):
+            return
+        self._due[key] = due
+        self._count += 1
+        heapq.heappush(self._heap, (due, self._count, key))
+        if len(self._heap) > 2 * len(self._due) + 64:
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
+        self._set_timer()
+
+    def retry(self, key: K) -> float:
+        """After a failure: have the key looked at after a pause, which is returned in seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        seconds = min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(failures, 16)) * self._jitter()
+        self.add_after(key, seconds)
+        return seconds
+
+    def forget(self, key: K) -> None:
+        """After a success: the next failure counts as the first."""
+        self._failures.pop(key, None)
+
+    def failures(self, key: K) -> int:
+        """How often the key failed in a row."""
+        return self._failures.get(key, 0)
+
+    def try_get(self) -> K | None:
+        """The next key if one is ready; the caller has to call `done` with it."""
+        self._promote()
+        lane = self._ready or self._background
+        if self._background and self._foreground_taken >= BACKGROUND_SHARE:
+            lane = self._background
+        if not lane:
+            return None
+        self._foreground_taken = 0 if lane is self._background else self._foreground_taken + 1
+        key, _ = lane.popitem(last=False)
+        self._processing.add(key)
+        return key
+
+    async def get(self) -> K:
+        """Wait for the next key; the caller has to call `done` with it.
+
+        Raises ShutDownError after shut_down, once all ready keys were given out.
+        """
+        while True:
+            key = self.try_get()
+            if key is not None:
+                return key
+            if self._shut_down:
+                raise ShutDownError
+            getter = asyncio.get_running_loop().create_future()
+            self._getters.append(getter)
+            self._set_timer()
+            try:
+                await getter
+            except asyncio.CancelledError:
+                if getter.done() and not getter.cancelled():
+                    self._wake()  # the wake-up was for whoever is next
+                elif getter in self._getters:
+                    self._getters.remove(getter)
+                raise
+
+    def done(self, key: K) -> None:
+        """The worker has finished with the key; it is ready again if it was added meanwhile."""
+        self._processing.discard(key)
+        background = self._again.pop(key, None)
+        if background is not None:
+            self.add(key, background=background)
+
+    def shut_down(self, *, discard: bool = False) -> None:
+        """Take no more keys and drop the delayed ones. Ready ones are still given out.
+
+        With `discard` they are not either: a level-triggered successor finds them again.
+        """
+        self._shut_down = True
+        self._due.clear()
+        self._heap.clear()
+        self._again.clear()
+        if discard:
+            self._ready.clear()
+            self._background.clear()
+        if self._timer:
+            self._timer.cancel()
+        while self._getters:
+            self._wake()
+
+    def _promote(self) -> None:
+        """Make ready what is due."""
+        now = self._clock()
+        while self._heap and self._heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._heap)
+            if self._due.get(key) == due:
+                del self._due[key]
+                self.add(key)
+
+    def _wake(self) -> None:
+        while self._getters:
+            getter = self._getters.popleft()
+            if not getter.done():
+                getter.set_result(None)
+                return
+
+    def _set_timer(self) -> None:
+        """Wake a getter when the next delayed key is due."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._heap and self._getters:
+            loop = asyncio.get_running_loop()
+            delay = max(0.0, self._heap[0][0] - self._clock())
+            self._timer = loop.call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._promote()
+        self._set_timer()
