@@ -69,6 +69,7 @@ class Reason(StrEnum):
     # events only
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_FAILED = "AttemptFailed"
+    CREATION_REFUSED = "CreationRefused"
 
 
 class FailureClass(StrEnum):

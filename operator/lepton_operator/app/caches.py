@@ -75,6 +75,28 @@ class Caches:
             self._claims.store.by_index(key),
         )
 
+    def training_job_gone(self, key: Key) -> None:
+        """Drop a training job that is known and does not exist any more."""
+        known = self.training_jobs.known().get(key)
+        if known is not None:
+            namespace, name = key
+            self.training_jobs.delete(
+                {
+                    "metadata": {
+                        "namespace": namespace,
+                        "name": name,
+                        "uid": known.uid,
+                        "resourceVersion": known.version,
+                    }
+                }
+            )
+
+    def deleted(
+        self, resource: Resource, namespace: str, name: str, uid: str, answer: dict[str, Any] | None
+    ) -> None:
+        """Take the answer to a deletion of our own."""
+        self._by_kind[resource.kind].store.deletion_response(namespace, name, uid, answer)
+
     def wrote(self, resource: Resource, raw: dict[str, Any]) -> None:
         """Take the answer to a write of our own, ahead of the watch."""
         store = (

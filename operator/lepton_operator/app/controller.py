@@ -1,10 +1,8 @@
 """The composition root: makes the parts, connects them, runs them, and stops them in order."""
 
 import asyncio
-import contextlib
 import logging
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from lepton_operator.api.names import ConditionType
@@ -15,7 +13,7 @@ from lepton_operator.app.options import Options
 from lepton_operator.app.reconciler import Reconciler
 from lepton_operator.app.resources import TRAINING_JOBS
 from lepton_operator.engine.client import ApiError, Client
-from lepton_operator.engine.effects import Effects
+from lepton_operator.engine.effects import Effects, NotLeader
 from lepton_operator.engine.lease import LeaderElection
 from lepton_operator.engine.queue import WorkQueue
 from lepton_operator.engine.resync import KeyAudit, Resync
@@ -31,6 +29,13 @@ log = logging.getLogger(__name__)
 STALLED_SECONDS = 120.0
 """Without a sign of work for so long the process counts as dead, and the kubelet restarts it."""
 DRAIN_SECONDS = 20.0
+AUDIT_SECONDS = 120.0
+"""Between two comparisons of the known jobs with a list of all; costs one list of metadata."""
+
+
+def nobodys_fault(error: Exception) -> str | None:
+    """Errors that need no alarm: what is to be done is done again."""
+    return str(error) if isinstance(error, ApiError | NotLeader) else None
 
 
 class Controller:
@@ -43,18 +48,13 @@ class Controller:
         self._queue: WorkQueue[Key] = WorkQueue()
         self._caches = Caches(client, options.namespace, self._queue.add)
         self._listed = asyncio.Event()
-        self._lease = LeaderElection(
-            client,
-            namespace=options.lease_namespace,
-            name=options.lease_name,
-            identity=options.identity,
-        )
+        self._lease = LeaderElection(client, options.lease_namespace, options.lease_name)
         self._effects = Effects(
             client,
             rate=options.write_rate,
             burst=int(options.write_rate * 2),
             is_leader=lambda: self._lease.is_leader,
-            on_request=self._metrics.on_request,
+            metrics=self._metrics,
         )
         self._board: Board[Key] = Board()
         self._pacer: Pacer[Key] = Pacer(
@@ -62,7 +62,7 @@ class Controller:
         )
         self._fetch: DirectFetch | ProxyFetch = (
             DirectFetch(options.settings.progress_port)
-            if client.in_cluster
+            if options.in_cluster
             else ProxyFetch(client, options.settings.progress_port)
         )
         self._collector = Collector(
@@ -81,16 +81,24 @@ class Controller:
             settings=options.settings,
             metrics=self._metrics,
         )
-        self._workers = Workers(self._queue, self._timed_reconcile, count=options.workers)
+        self._workers = Workers(
+            self._queue,
+            self._reconciler.reconcile,
+            count=options.workers,
+            describe=nobodys_fault,
+            on_done=lambda key, seconds, ok: self._metrics.on_reconcile(ok, seconds),
+        )
         self._audit = KeyAudit(
             client,
             TRAINING_JOBS,
+            self._caches.training_jobs.known,
             namespace=options.namespace,
-            known=self._caches.training_jobs,
-            on_unknown=self._fetch_training_job,
-            on_stale=self._fetch_training_job,
-            on_missing=self._training_job_missing,
+            on_unknown=self._read_later,
+            on_stale=self._read_later,
+            on_missing=self._caches.training_job_gone,
+            interval=AUDIT_SECONDS,
         )
+        self._unread: asyncio.Queue[Key] = asyncio.Queue()
         self._resync = Resync(self._caches.training_jobs.keys, self._queue)
         self._metrics.registry.register(
             StateCollector(
@@ -114,7 +122,8 @@ class Controller:
             asyncio.create_task(coroutine, name=name)
             for name, coroutine in (
                 *((f"reflector {kind}", r.run()) for kind, r in self._caches.reflectors.items()),
-                ("audit", self._audit.run()),
+                ("audit", self._audit_jobs(watching)),
+                ("reader", self._read_jobs()),
                 ("lease", self._lease.run()),
                 ("lead", self._lead()),
                 ("stop on loss", self._stop_on_loss(stop)),
@@ -124,8 +133,8 @@ class Controller:
             task.add_done_callback(lambda done: self._stop_on_failure(done, stop))
         try:
             await shell.watch(
-                on_seen=self._seen,
-                on_deleted=self._deleted,
+                on_seen=self._caches.training_jobs.upsert,
+                on_deleted=self._caches.training_jobs.delete,
                 namespace=self._options.namespace,
                 stop=stop,
                 ready=watching,
@@ -136,7 +145,7 @@ class Controller:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-            await self._lease.release()
+            await self._lease.stop()
             await self._fetch.close()
             await server.cleanup()
         return 1 if self._lease.lost.is_set() else 0
@@ -144,9 +153,9 @@ class Controller:
     async def _lead(self) -> None:
         """Work on jobs, but only as the leader and with full caches."""
         await asyncio.gather(*(r.wait_synced() for r in self._caches.reflectors.values()))
-        await self._audit.wait_synced()
+        await self._listed.wait()
         await self._lease.wait_leading()
-        log.info("leading", extra={"identity": self._options.identity})
+        log.info("leading", extra={"identity": self._lease.identity})
         for key in list(self._caches.training_jobs.keys()):
             self._queue.add(key)
         async with asyncio.TaskGroup() as group:
@@ -164,25 +173,35 @@ class Controller:
             log.error("%s ended: %s", done.get_name(), error, exc_info=error)
             stop.set()
 
-    def _seen(self, raw: Mapping[str, Any]) -> None:
-        if self._caches.saw_training_job(raw):
-            metadata = raw["metadata"]
-            self._queue.add((metadata["namespace"], metadata["name"]))
+    async def _audit_jobs(self, watching: asyncio.Event) -> None:
+        """Once kopf watches, make sure that it told of every job; then compare now and then."""
+        await watching.wait()
+        while not self._listed.is_set():
+            try:
+                await self._audit.audit()
+                await self._unread.join()
+                self._listed.set()
+            except ApiError as error:
+                log.warning("training jobs can't be listed: %s", error)
+                await asyncio.sleep(2)
+        await self._audit.run()
 
-    def _deleted(self, raw: Mapping[str, Any]) -> None:
-        metadata = raw["metadata"]
-        self._caches.training_job_gone(metadata["namespace"], metadata["name"], metadata["uid"])
-        self._queue.add((metadata["namespace"], metadata["name"]))
+    def _read_later(self, key: Key) -> None:
+        self._unread.put_nowait(key)
 
-    async def _fetch_training_job(self, key: Key) -> None:
-        """Read a job that the watch has not told of, or not its latest version."""
-        with contextlib.suppress(ApiError):
-            self._seen(await self._client.get(TRAINING_JOBS.path(*key), {}))
-
-    async def _training_job_missing(self, key: Key) -> None:
-        """Drop a job whose deletion the watch has not told of."""
-        self._caches.training_job_gone(*key)
-        self._queue.add(key)
+    async def _read_jobs(self) -> None:
+        """Read jobs that the watch has not told of, or not the latest version of."""
+        while True:
+            key = await self._unread.get()
+            try:
+                self._caches.training_jobs.upsert(await self._client.get(TRAINING_JOBS.path(*key)))
+            except ApiError as error:
+                if error.status == 404:
+                    self._caches.training_job_gone(key)
+                else:
+                    log.warning("%s/%s can't be read: %s", *key, error)
+            finally:
+                self._unread.task_done()
 
     def _first_workers(self) -> Iterator[tuple[Key, PodView]]:
         """First workers that train now."""
@@ -195,30 +214,18 @@ class Controller:
             if not job.status.is_true(ConditionType.FINISHED):
                 yield job.key, pod
 
-    async def _timed_reconcile(self, key: Key) -> float | None:
-        start = time.perf_counter()
-        result = "error"
-        try:
-            again = await self._reconciler.reconcile(key)
-            result = "ok"
-            return again
-        finally:
-            self._metrics.on_reconcile(result, time.perf_counter() - start)
-
     def _unready(self) -> list[str]:
         problems = [
             f"cache of {kind} is not filled: {reflector.last_error or 'listing'}"
             for kind, reflector in self._caches.reflectors.items()
             if not reflector.synced
         ]
-        if not self._audit.synced:
-            problems.append(
-                f"training jobs have not been listed: {self._audit.last_error or 'listing'}"
-            )
+        if not self._listed.is_set():
+            problems.append("training jobs have not been listed")
         return problems
 
     def _unhealthy(self) -> list[str]:
-        if self._lease.is_leader and self._workers.stalled(STALLED_SECONDS):
+        if self._lease.is_leader and not self._workers.alive(STALLED_SECONDS):
             return [f"no job has been worked on for {STALLED_SECONDS:.0f} s although some wait"]
         return []
 

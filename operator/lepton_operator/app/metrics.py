@@ -42,9 +42,9 @@ class Metrics:
         """Note a request."""
         self._requests.labels(verb, resource, str(code)).observe(seconds)
 
-    def on_reconcile(self, result: str, seconds: float) -> None:
+    def on_reconcile(self, ok: bool, seconds: float) -> None:
         """Note a pass over a job."""
-        self._reconciles.labels(result).observe(seconds)
+        self._reconciles.labels("ok" if ok else "error").observe(seconds)
 
 
 class StateCollector(Collector):

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import socket
 from dataclasses import dataclass
 
 from lepton_operator.reconcile.settings import Settings
@@ -17,7 +16,8 @@ class Options:
     """Watch this namespace only; None: all."""
     lease_namespace: str
     lease_name: str
-    identity: str
+    in_cluster: bool
+    """Whether pods can be reached directly; outside, progress travels by the API server."""
     port: int
     log_format: str
     log_level: str
@@ -86,8 +86,7 @@ def from_arguments(arguments: argparse.Namespace) -> Options:
         namespace=arguments.namespace,
         lease_namespace=arguments.lease_namespace,
         lease_name=arguments.lease_name,
-        # Unique to the process: a restarted container must not take itself for its predecessor.
-        identity=f"{os.environ.get('POD_NAME', socket.gethostname())}_{os.urandom(4).hex()}",
+        in_cluster="KUBERNETES_SERVICE_HOST" in os.environ,
         port=arguments.port,
         log_format=arguments.log_format,
         log_level=arguments.log_level,

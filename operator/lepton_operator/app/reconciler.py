@@ -145,29 +145,35 @@ class Reconciler:
                     return 1.0
         try:
             await self._write_children(job, plan)
-        except (NameTaken, Refused) as error:
+        except NameTaken as error:
             self._refused[job.uid] = str(error)
             return 0.0
+        except Refused as error:
+            if error.namespace_terminating:
+                return None
+            if error.permanent:
+                self._refused[job.uid] = error.message
+                return 0.0
+            # Quota or admission: it may pass later, and until then the user should know.
+            await self._tell(job, "Warning", names.Reason.CREATION_REFUSED, error.message)
+            raise
         for note in plan.events:
-            log.log(
-                logging.WARNING if note.type == "Warning" else logging.INFO,
-                note.message,
-                extra={"job": f"{job.namespace}/{job.name}", "reason": str(note.reason)},
-            )
-            await self._effects.event(
-                regarding={
-                    "apiVersion": names.API_VERSION,
-                    "kind": names.KIND,
-                    "namespace": job.namespace,
-                    "name": job.name,
-                    "uid": job.uid,
-                },
-                reason=str(note.reason),
-                note=note.message,
-                type=note.type,
-                action="Reconcile",
-            )
+            await self._tell(job, note.type, note.reason, note.message)
         return again
+
+    async def _tell(self, job: TrainingJob, kind: str, reason: names.Reason, text: str) -> None:
+        """An event for the job's users, and a line for the operator's."""
+        log.log(
+            logging.WARNING if kind == "Warning" else logging.INFO,
+            text,
+            extra={"job": f"{job.namespace}/{job.name}", "reason": str(reason)},
+        )
+        regarding = {
+            "apiVersion": names.API_VERSION,
+            "kind": names.KIND,
+            "metadata": {"namespace": job.namespace, "name": job.name, "uid": job.uid},
+        }
+        await self._effects.event(regarding, kind, str(reason), text, action="Reconcile")
 
     async def _write_status(self, job: TrainingJob, patch: Mapping[str, Any]) -> None:
         answer = await self._effects.patch_status(
@@ -190,6 +196,10 @@ class Reconciler:
             answer = await self._effects.apply(resource, dict(manifest), names.MANAGER)
             self._caches.wrote(resource, answer)
         for deletion in plan.delete:
-            await self._effects.delete(
-                BY_KIND[deletion.kind], job.namespace, deletion.name, deletion.uid
+            resource = BY_KIND[deletion.kind]
+            answer_or_none = await self._effects.delete(
+                resource, job.namespace, deletion.name, deletion.uid
+            )
+            self._caches.deleted(
+                resource, job.namespace, deletion.name, deletion.uid, answer_or_none
             )

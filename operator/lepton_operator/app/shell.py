@@ -8,7 +8,7 @@ deleted while its watch had a gap.
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import kopf
@@ -49,7 +49,7 @@ def kopf_settings() -> kopf.OperatorSettings:
 
 
 def registry(
-    on_seen: Callable[[Mapping[str, Any]], None], on_deleted: Callable[[Mapping[str, Any]], None]
+    on_seen: Callable[[dict[str, Any]], None], on_deleted: Callable[[dict[str, Any]], None]
 ) -> kopf.OperatorRegistry:
     """kopf's handlers: one that logs in, one that hands every watch event on."""
     handlers = kopf.OperatorRegistry()
@@ -59,17 +59,17 @@ def registry(
         return kopf.login_with_service_account(**arguments) or kopf.login_via_client(**arguments)
 
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=handlers)
-    async def seen(event: Mapping[str, Any], **_: Any) -> None:
+    async def seen(event: Any, **_: Any) -> None:
         handle = on_deleted if event["type"] == "DELETED" else on_seen
-        handle(event["object"])
+        handle(dict(event["object"]))
 
     return handlers
 
 
 async def watch(
     *,
-    on_seen: Callable[[Mapping[str, Any]], None],
-    on_deleted: Callable[[Mapping[str, Any]], None],
+    on_seen: Callable[[dict[str, Any]], None],
+    on_deleted: Callable[[dict[str, Any]], None],
     namespace: str | None,
     stop: asyncio.Event,
     ready: asyncio.Event,
