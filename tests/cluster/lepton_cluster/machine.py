@@ -32,28 +32,29 @@ KERNEL_SETTINGS = {
 
 # Runs as the first process, before it becomes `pause`. Everything the components need is bound
 # below a fresh /run, then /var/lib and /var/log are covered: what they write at fixed places
-# (device plugin sockets, CNI results, container log links) never reaches the host.
+# (device plugin sockets, CNI results, container log links) never reaches the host. (-n: mount's own notes lie in /run,
+# which is not the same before and after.)
 SETUP = r"""
 set -eu
 state=$1 binaries=$2 packages=$3 hostname=$4
 hostname "$hostname"
 mkdir -p "$state/run"
-mount -t tmpfs -o mode=755 lepton "$state/run"
+mount -n -t tmpfs -o mode=755 lepton "$state/run"
 mkdir -p "$state/run/lepton" "$state/run/binaries" "$state/run/packages" \
     "$state/run/netns" "$state/run/lock" "$state/run/kernel"
-mount --bind "$state" "$state/run/lepton"
-mount --bind "$binaries" "$state/run/binaries"
-mount --bind "$packages" "$state/run/packages"
+mount -n --bind "$state" "$state/run/lepton"
+mount -n --bind "$binaries" "$state/run/binaries"
+mount -n --bind "$packages" "$state/run/packages"
 shift 4
 for setting in "$@"; do
     file=$state/run/kernel/$(echo "${setting%%=*}" | tr / .)
     echo "${setting#*=}" >"$file"
-    if [ -e "/proc/sys/${setting%%=*}" ]; then mount --bind "$file" "/proc/sys/${setting%%=*}"; fi
+    if [ -e "/proc/sys/${setting%%=*}" ]; then mount -n --bind "$file" "/proc/sys/${setting%%=*}"; fi
 done
-mount --move "$state/run" /run
-mount -t tmpfs -o mode=755 lepton /var/lib
-mount -t tmpfs -o mode=755 lepton /var/log
-mount --make-rshared /
+mount -n --move "$state/run" /run
+mount -n -t tmpfs -o mode=755 lepton /var/lib
+mount -n -t tmpfs -o mode=755 lepton /var/log
+mount -n --make-rshared /
 cd /
 exec /run/binaries/pause "$state"
 """
