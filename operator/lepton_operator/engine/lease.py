@@ -160,9 +160,10 @@ class LeaderElection:
                 try:
                     await self._renew_or_take(limit)
                 except ApiError as error:
-                    if error.status != 409 or self._until is None:
+                    if error.status not in (404, 409) or self._until is None:
                         raise
-                    # Most likely our last renewal was stored and its answer lost: read and see.
+                    # Most likely our last renewal was stored and its answer lost, or somebody
+                    # deleted the lease: read and see.
                     await self._renew_or_take(limit)
             self.last_error = None
         except ApiError as error:

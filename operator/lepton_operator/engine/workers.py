@@ -37,7 +37,7 @@ class Workers(Generic[K]):
         clock: Clock = time.monotonic,
     ) -> None:
         self.last_progress = clock()
-        """When a worker last finished a key, on the clock."""
+        """When a worker last began or finished a key, on the clock."""
         self._queue = queue
         self._reconcile = reconcile
         self._count = count
@@ -79,7 +79,7 @@ class Workers(Generic[K]):
         return not late
 
     def alive(self, within: float) -> bool:
-        """Whether work goes on: a key finished in the last `within` seconds, or none to do."""
+        """Whether work goes on: keys were begun or finished in the last `within` seconds, or none are due."""
         running = [task for task in self._tasks if not task.done()]
         if self._tasks and not running:
             return False
@@ -97,6 +97,7 @@ class Workers(Generic[K]):
                 key = await self._queue.get()
             except ShutDownError:
                 return
+            self.last_progress = self._clock()
             try:
                 await self._process(key)
             finally:

@@ -7,13 +7,12 @@ a test stand in for any answer. Everything else is tested on the real API server
 import asyncio
 import copy
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from aiohttp import web
-
 from lepton_operator.engine.client import Client
 from lepton_operator.engine.resources import Resource
 
@@ -71,6 +70,7 @@ class FakeApi:
         self.changed = asyncio.Event()
         self.uids = 0
         self.watching = 0
+        self.url = ""
 
     # What a test does to the cluster
 
@@ -261,8 +261,8 @@ def kit() -> type[Engine]:
 
 
 @pytest.fixture
-def clock() -> Iterator[Clock]:
-    yield Clock()
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -274,13 +274,13 @@ async def api() -> AsyncIterator[FakeApi]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    fake.url = "http://127.0.0.1:{}".format(runner.addresses[0][1])  # type: ignore[attr-defined]
+    fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield fake
     await runner.cleanup()
 
 
 @pytest.fixture
 async def client(api: FakeApi) -> AsyncIterator[Client]:
-    client = Client(api.url)  # type: ignore[attr-defined]
+    client = Client(api.url)
     yield client
     await client.close()
