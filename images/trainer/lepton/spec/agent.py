@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from lepton.spec.base import SpecModel
+from lepton.spec.base import RULES, SpecModel, refusal
 
 
 class Algorithm(StrEnum):
@@ -20,11 +20,33 @@ class Algorithm(StrEnum):
 
 SUPPORTED_ALGORITHMS = (Algorithm.PPO,)
 
+QUOTED_SELF = "' + self + '"
+"""Within a CEL string: the value that the rule stands at."""
+
+
+def unsupported_algorithm(name: str) -> str:
+    """What a user reads who asks for an algorithm that has only its name yet."""
+    known = ", ".join(SUPPORTED_ALGORITHMS)
+    return f"algorithm {name} is not supported yet; this version has {known}"
+
 
 class AgentSpec(SpecModel):
     """The agent: its algorithm, what counts as solved, and its hyperparameters."""
 
-    algorithm: Algorithm = Algorithm.PPO
+    algorithm: Annotated[
+        Algorithm,
+        Field(
+            json_schema_extra={
+                RULES: [
+                    {
+                        "rule": f"self in {[str(a) for a in SUPPORTED_ALGORITHMS]}",
+                        "messageExpression": f"'{unsupported_algorithm(QUOTED_SELF)}'",
+                        "message": "this algorithm is not supported yet",
+                    }
+                ]
+            }
+        ),
+    ] = Algorithm.PPO
     """Learning algorithm. This version has PPO; the other names are reserved."""
 
     reward_threshold: float | None = None
@@ -39,6 +61,5 @@ class AgentSpec(SpecModel):
     @classmethod
     def _algorithm_is_supported(cls, value: Algorithm) -> Algorithm:
         if value not in SUPPORTED_ALGORITHMS:
-            known = ", ".join(SUPPORTED_ALGORITHMS)
-            raise ValueError(f"algorithm {value} is not supported yet; this version has {known}")
+            raise refusal(unsupported_algorithm(value))
         return value

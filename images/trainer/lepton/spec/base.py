@@ -8,9 +8,38 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 NOT_SUPPORTED_YET = "x-lepton-not-supported-yet"
 """Marks a field in the JSON schema that is named already but that no code acts on yet."""
+RULES = "x-kubernetes-validations"
+
+
+def rules(*validations: dict[str, Any]) -> dict[str, Any]:
+    """JSON schema extra with rules that the API server checks (KEP-2876)."""
+    return {RULES: list(validations)}
+
+
+def rule(expression: str, message: str, *, field: str | None = None) -> dict[str, Any]:
+    """A CEL rule over the value it stands at, and what a user reads when it is broken.
+
+    With `field` (camelCase) the error points at that field of the value. A validator beside it
+    says the same in Python.
+    """
+    told = {"rule": expression, "message": message}
+    if field is not None:
+        told |= {"fieldPath": f".{field}", "reason": "FieldValueForbidden"}
+    return told
+
+
+def refusal(message: str, *, field: str | None = None) -> PydanticCustomError:
+    """The error of a validator; `field` (camelCase) is the one of the model's that is at fault."""
+    return PydanticCustomError("refused", "{text}", {"text": message, "field": field})
+
+
+def unsupported_message(field: str) -> str:
+    """What a user reads who sets a field that is not supported yet."""
+    return f"{field} is not supported yet; remove it"
 
 
 class SpecModel(BaseModel):
@@ -31,7 +60,8 @@ class SpecModel(BaseModel):
             extra = field.json_schema_extra
             marked = isinstance(extra, dict) and extra.get(NOT_SUPPORTED_YET)
             if marked and getattr(self, name) is not None:
-                raise ValueError(f"{field.alias} is not supported yet; remove it")
+                alias = field.alias or name
+                raise refusal(unsupported_message(alias), field=alias)
         return self
 
     def to_json_object(self) -> dict[str, Any]:

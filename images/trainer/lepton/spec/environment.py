@@ -2,9 +2,11 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from lepton.spec.base import SpecModel
+from lepton.spec.base import SpecModel, refusal, rule, rules
+
+EITHER_NAME_OR_ENTRY_POINT = "set either name or entryPoint, not both"
 
 EnvironmentName = Annotated[
     str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")
@@ -21,6 +23,12 @@ EntryPoint = Annotated[
 
 class EnvironmentSpec(SpecModel):
     """The environment that the agent learns in: a built-in one, any Gymnasium id, or a class."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("!(has(self.name) && has(self.entryPoint))", EITHER_NAME_OR_ENTRY_POINT)
+        )
+    )
 
     name: EnvironmentName | None = None
     """Name of a registered environment: `CartPole-v1` or any other Gymnasium id. Without name
@@ -40,5 +48,5 @@ class EnvironmentSpec(SpecModel):
     @model_validator(mode="after")
     def _name_or_entry_point(self) -> "EnvironmentSpec":
         if self.name is not None and self.entry_point is not None:
-            raise ValueError("set either name or entryPoint, not both")
+            raise refusal(EITHER_NAME_OR_ENTRY_POINT)
         return self

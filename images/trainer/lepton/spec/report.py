@@ -18,7 +18,11 @@ class ReportModel(BaseModel):
     """A frozen model with camelCase aliases that overlooks fields it does not know."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
     )
 
     def to_json(self) -> str:
@@ -53,9 +57,13 @@ class Evaluation(ReportModel):
     """What an evaluation of the greedy policy measured."""
 
     episodes: Annotated[int, Field(ge=1)]
+    """Episodes that were played."""
     reward_mean: Annotated[float, Field(allow_inf_nan=False)]
+    """Mean reward of an episode."""
     reward_standard_deviation: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """Standard deviation of the episodes' rewards."""
     threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """The rewardThreshold that the mean was held against, if there is one."""
     passed: bool | None = None
     """Whether rewardMean reached the threshold; None without a threshold."""
 

@@ -1,0 +1,1 @@
+"""Agents: perceptor (observation to features), decision maker, actuator (decision to action)."""

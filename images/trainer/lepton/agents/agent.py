@@ -1,0 +1,208 @@
+"""Agent: what learns and acts, made of perceptor, decision maker and actuator."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from lepton.agents import files
+from lepton.agents.actuator import Actuator, actuator_for
+from lepton.agents.decision_maker import DecisionMaker
+from lepton.agents.network import AgentNetwork
+from lepton.agents.perceptor import Perceptor
+from lepton.environments.spaces import batch_flatten, flat_size, space_from_json, space_to_json
+from lepton.errors import InputError
+from lepton.spec.agent import Algorithm
+from lepton.spec.hyperparameters import PPOHyperparameters, validate_hyperparameters
+
+PerceptorFactory = Callable[[int], nn.Module]
+DecisionMakerFactory = Callable[[int, int], nn.Module]
+ActuatorFactory = Callable[[Any], Actuator]
+
+
+class Agent:
+    """What learns and acts.
+
+    `action_space` is all that it must know at first; its networks are built when the trainer
+    binds it to an environment, or at once when `observation_space` is given.
+
+    `hyperparameters` are those of the algorithm by name (`learning_rate` or `learningRate`).
+    The three parts can be replaced, each by a class or function that makes a torch module:
+    `perceptor(observation_size)` maps flattened observations (n, observation_size) to features
+    (n, any); `decision_maker(feature_size, distribution_size)` has methods `policy(features)` and
+    `value(features)`; `actuator(action_space)` makes an `Actuator`.
+
+    Raises InputError for spaces, algorithms or hyperparameters that can't be.
+    """
+
+    def __init__(
+        self,
+        action_space: spaces.Space[Any],
+        observation_space: spaces.Space[Any] | None = None,
+        *,
+        algorithm: str | Algorithm = Algorithm.PPO,
+        reward_threshold: float | None = None,
+        hyperparameters: Mapping[str, Any] | PPOHyperparameters | None = None,
+        perceptor: PerceptorFactory | None = None,
+        decision_maker: DecisionMakerFactory | None = None,
+        actuator: ActuatorFactory | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.action_space = action_space
+        self.observation_space = observation_space
+        self.reward_threshold = reward_threshold
+        self._perceptor, self._decision_maker = perceptor, decision_maker
+        self._actuator: ActuatorFactory = actuator or actuator_for
+        try:
+            self.algorithm = Algorithm(algorithm)
+            if isinstance(hyperparameters, PPOHyperparameters):
+                self.hyperparameters = hyperparameters
+            else:
+                self.hyperparameters = validate_hyperparameters(
+                    self.algorithm, hyperparameters or {}
+                )
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        self._actuator(action_space)  # refuses what it can't act in, before any training
+        self._network: AgentNetwork | None = None
+        self._flatten = batch_flatten(observation_space) if observation_space else None
+        if observation_space is not None:
+            self.bind(observation_space, seed)
+
+    @property
+    def network(self) -> AgentNetwork:
+        """The three parts as one torch module."""
+        if self._network is None:
+            raise InputError(
+                "the agent has no networks yet: give it to a Trainer, or make it with "
+                "observation_space="
+            )
+        return self._network
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the networks exist."""
+        return self._network is not None
+
+    def bind(self, observation_space: spaces.Space[Any], seed: int = 0) -> None:
+        """Build the networks for this space; does nothing when they exist for an equal one."""
+        if self._network is not None:
+            if self.observation_space != observation_space:
+                raise InputError(
+                    f"the agent was made for observations {self.observation_space}, the "
+                    f"environment has {observation_space}"
+                )
+            return
+        size = flat_size(observation_space)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self._network = self._build(size)
+        self.observation_space = observation_space
+        self._flatten = batch_flatten(observation_space)
+
+    def _build(self, size: int) -> AgentNetwork:
+        values = self.hyperparameters
+        actuator = self._actuator(self.action_space)
+        if self._perceptor is None:
+            perceptor: nn.Module = Perceptor(size, values.normalise_observations)
+        elif values.normalise_observations:
+            raise InputError("an own perceptor does its own scaling: leave normaliseObservations")
+        else:
+            perceptor = self._perceptor(size)
+        with torch.no_grad():
+            feature_size = perceptor(torch.zeros(1, size)).shape[-1]
+        if self._decision_maker is None:
+            decision_maker: nn.Module = DecisionMaker(
+                feature_size, actuator.distribution_size, values.hidden_sizes, values.activation
+            )
+        else:
+            decision_maker = self._decision_maker(feature_size, actuator.distribution_size)
+        return AgentNetwork(perceptor, decision_maker, actuator, values.normalise_rewards)
+
+    def flatten(self, observations: Any) -> Tensor:
+        """A batch of observations as the networks take them, float32 (n, size)."""
+        if self._flatten is None:
+            raise InputError("the agent is not bound to an environment yet")
+        return torch.from_numpy(np.ascontiguousarray(self._flatten(observations)))
+
+    def act(self, observation: Any) -> Any:
+        """The best action that the agent knows for one observation."""
+        if isinstance(self.observation_space, spaces.Tuple | spaces.Dict):
+            flat = spaces.flatten(self.observation_space, observation)
+            batch = torch.as_tensor(np.asarray(flat, np.float32))[None]
+        else:
+            batch = self.flatten(np.asarray(observation)[None])
+        action = self.act_on_batch(batch)[0]
+        return action.item() if isinstance(self.action_space, spaces.Discrete) else action
+
+    def act_on_batch(self, flat_observations: Tensor) -> Any:
+        """The best actions for flattened observations (n, size), in the environment's space."""
+        device = next(self.network.parameters()).device
+        actions = self.network.greedy_actions(flat_observations.to(device))
+        return self.network.actuator.to_environment(actions)
+
+    def save_model(self, path: str | os.PathLike[str]) -> str:
+        """Write the model to a .pth or .safetensors file; the SHA-256 of its bytes."""
+        return files.save_model(Path(path), self._header(), self.network.state_dict())
+
+    def _header(self) -> dict[str, Any]:
+        assert self.observation_space is not None
+        parts = {
+            "perceptor": self._perceptor,
+            "decisionMaker": self._decision_maker,
+            "actuator": None if self._actuator is actuator_for else self._actuator,
+        }
+        return {
+            "algorithm": self.algorithm.value,
+            "rewardThreshold": self.reward_threshold,
+            "hyperparameters": self.hyperparameters.model_dump(mode="json", by_alias=True),
+            "observationSpace": space_to_json(self.observation_space),
+            "actionSpace": space_to_json(self.action_space),
+            "ownParts": {
+                name: f"{part.__module__}:{getattr(part, '__qualname__', type(part).__name__)}"
+                for name, part in parts.items()
+                if part is not None
+            },
+        }
+
+    @classmethod
+    def load_model(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        perceptor: PerceptorFactory | None = None,
+        decision_maker: DecisionMakerFactory | None = None,
+        actuator: ActuatorFactory | None = None,
+    ) -> "Agent":
+        """The agent in a .pth or .safetensors file.
+
+        A file never says what code to run: parts of your own have to be given again.
+        Raises InputError for files that are damaged, foreign or need parts that are not given.
+        """
+        header, state = files.load_model(Path(path))
+        given = {"perceptor": perceptor, "decisionMaker": decision_maker, "actuator": actuator}
+        for part, name in header["ownParts"].items():
+            if given[part] is None:
+                keyword = "decision_maker" if part == "decisionMaker" else part
+                raise InputError(f"model file {path} has an own {part}: pass {keyword}={name}")
+        agent = cls(
+            space_from_json(header["actionSpace"]),
+            space_from_json(header["observationSpace"]),
+            algorithm=header["algorithm"],
+            reward_threshold=header["rewardThreshold"],
+            hyperparameters=header["hyperparameters"],
+            perceptor=perceptor,
+            decision_maker=decision_maker,
+            actuator=actuator,
+        )
+        try:
+            agent.network.load_state_dict(state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"model file {path} does not fit its own header: {reason}") from None
+        return agent

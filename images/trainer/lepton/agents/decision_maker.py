@@ -1,0 +1,66 @@
+"""Decision maker: from features to the parameters of a distribution over actions, and a value."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lepton.spec.hyperparameters import Activation
+
+_ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    Activation.TANH: nn.Tanh,
+    Activation.RELU: nn.ReLU,
+}
+
+
+class DecisionMaker(nn.Module):
+    """Two networks side by side, for the policy and for the value function.
+
+    Weights are orthogonal with gain √2, 0.01 for the policy's last layer, so that it begins near
+    uniform, and 1 for the value's (Engstrom et al., "Implementation Matters in Deep Policy
+    Gradients", 2020; Andrychowicz et al., "What Matters In On-Policy Reinforcement Learning?",
+    2020, which also finds separate networks better than a shared one).
+    """
+
+    def __init__(
+        self,
+        feature_size: int,
+        distribution_size: int,
+        hidden_sizes: Sequence[int] = (64, 64),
+        activation: Activation = Activation.TANH,
+    ) -> None:
+        super().__init__()
+        self.policy_network = _network(
+            feature_size, hidden_sizes, distribution_size, activation, last_gain=0.01
+        )
+        self.value_network = _network(feature_size, hidden_sizes, 1, activation, last_gain=1.0)
+
+    def policy(self, features: Tensor) -> Tensor:
+        """Parameters of the distribution over actions, shape (n, distribution_size)."""
+        parameters: Tensor = self.policy_network(features)
+        return parameters
+
+    def value(self, features: Tensor) -> Tensor:
+        """Expected discounted return, shape (n,)."""
+        values: Tensor = self.value_network(features)
+        return values.squeeze(-1)
+
+
+def _network(
+    inputs: int, hidden: Sequence[int], outputs: int, activation: Activation, last_gain: float
+) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    sizes = [inputs, *hidden]
+    for before, after in zip(sizes, sizes[1:], strict=False):
+        layers += [_linear(before, after, math.sqrt(2)), _ACTIVATIONS[activation]()]
+    layers.append(_linear(sizes[-1], outputs, last_gain))
+    return nn.Sequential(*layers)
+
+
+def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    nn.init.orthogonal_(layer.weight, gain)
+    with torch.no_grad():
+        layer.bias.zero_()
+    return layer

@@ -1,0 +1,301 @@
+"""PPO: proximal policy optimisation with the clipped objective.
+
+Schulman et al., "Proximal Policy Optimization Algorithms" (arXiv:1707.06347), with generalised
+advantage estimation, Schulman et al. (arXiv:1506.02438). What the papers leave open follows Huang
+et al., "The 37 Implementation Details of Proximal Policy Optimization" (ICLR blog track 2022) and
+Andrychowicz et al., "What Matters In On-Policy Reinforcement Learning?" (arXiv:2006.05990):
+orthogonal initialisation (in `DecisionMaker`), Adam with epsilon 1e-5, gradient clipping at norm
+0.5, clip range 0.2, lambda 0.95, and policy and value function with networks of their own.
+
+Where this differs from common implementations:
+- Advantages are scaled over the data of a whole update instead of each minibatch, so that
+  data-parallel workers need one exchange for it and agree exactly.
+- Values and log probabilities of a rollout are computed afterwards in one pass, not per step.
+- Parameters are one flat tensor (`FlatParameters`): clipping, exchange and Adam are a call each.
+- Many environments (32), a short horizon (32) and large minibatches (256) suit batched
+  environments, where a step of 32 costs little more than a step of one.
+
+Data parallel: every worker's minibatch contributes the sum of its gradients and its number of
+samples; divided after the exchange, the step is that of one process with all the samples, even if
+workers hold different numbers of them.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lepton.agents.network import AgentNetwork
+from lepton.errors import NonFiniteError
+from lepton.spec.hyperparameters import PPOHyperparameters
+from lepton.spec.trainer import Synchronisation
+from lepton.training.distributed import WorkerGroup
+from lepton.training.flat import Adam, FlatParameters, all_finite
+from lepton.training.rollout import Rollout
+
+
+class PPO:
+    """Learns from one rollout at a time. `network` is changed in place."""
+
+    def __init__(
+        self,
+        network: AgentNetwork,
+        hyperparameters: PPOHyperparameters,
+        *,
+        seed: int = 0,
+        group: WorkerGroup | None = None,
+        synchronisation: Synchronisation = Synchronisation.GRADIENTS,
+    ) -> None:
+        self._network = network
+        self._values = hyperparameters
+        self._group = group or WorkerGroup()
+        self._learning_rate = hyperparameters.learning_rate
+        self._shares_gradients = synchronisation is Synchronisation.GRADIENTS
+        self._flat = FlatParameters(network)
+        self._group.share(self._flat.values)
+        device = self._flat.values.device
+        self._adam = Adam(self._flat)
+        self._generator = torch.Generator(device).manual_seed(seed)
+        self._discounted_returns: Tensor | None = None  # (N,), for the scale of rewards
+
+    def learn(self, rollout: Rollout, progress: float = 0.0) -> dict[str, float]:
+        """Update the agent from a rollout; returns what is worth watching.
+
+        `progress` is the share of training that is done, for the annealed learning rate.
+        Raises NonFiniteError when anything stops being a finite number.
+        """
+        values, flat, group = self._values, self._flat, self._group
+        learning_rate = values.learning_rate
+        if values.anneal_learning_rate:
+            learning_rate *= max(0.0, 1.0 - progress)
+        self._learning_rate = learning_rate
+
+        self._refuse_not_finite(rollout)
+        self._update_moments(rollout)
+        batch, explained_variance = self._batch(rollout)
+        samples = len(batch[0])
+        records: list[Tensor] = []
+        for epoch in range(values.epochs):
+            order = torch.randperm(samples, generator=self._generator, device=batch[0].device)
+            shuffled = [part[order] for part in batch]
+            first_record = len(records)
+            # Workers may hold different numbers of samples, but always make as many steps.
+            for minibatch in zip(
+                *(part.tensor_split(values.minibatches) for part in shuffled), strict=True
+            ):
+                records.append(self._step(*minibatch))
+            if values.target_kl is not None and epoch + 1 < values.epochs:
+                kl = group.sum(torch.stack(records[first_record:]).sum(0)[[4, 6]])
+                if kl[0] / kl[1] > values.target_kl:
+                    break
+        if not self._shares_gradients:
+            group.sum(flat.values).div_(group.size)
+        totals = torch.stack(records).sum(0).tolist()
+        count = max(1.0, totals[6])
+        policy_loss, value_loss, entropy, loss, kl_mean, clipped = (t / count for t in totals[:6])
+        if not all_finite(flat.values):
+            raise self._not_finite_error()
+        return {
+            "loss": loss,
+            "policy_loss": policy_loss,
+            "value_loss": value_loss,
+            "entropy": entropy,
+            "approx_kl": kl_mean,
+            "clip_fraction": clipped,
+            "explained_variance": explained_variance,
+            "learning_rate": learning_rate,
+        }
+
+    def _step(
+        self,
+        observations: Tensor,
+        actions: Tensor,
+        old_log_probability: Tensor,
+        advantages: Tensor,
+        targets: Tensor,
+    ) -> Tensor:
+        """One gradient step; the minibatch's sums of losses and statistics, and its size."""
+        values, flat = self._values, self._flat
+        parameters, predicted = self._network.policy_and_value(observations)
+        log_probability, entropy = self._network.actuator.log_probability_and_entropy(
+            parameters, actions
+        )
+        log_ratio = log_probability - old_log_probability
+        ratio = log_ratio.exp()
+        clipped_ratio = ratio.clamp(1 - values.clip_range, 1 + values.clip_range)
+        policy_loss = -torch.minimum(ratio * advantages, clipped_ratio * advantages).sum()
+        value_loss = 0.5 * (predicted - targets).square().sum()
+        entropy_sum = entropy.sum()
+        loss = policy_loss + values.value_coefficient * value_loss
+        if values.entropy_coefficient:
+            loss = loss - values.entropy_coefficient * entropy_sum
+
+        flat.gradients_and_count.zero_()
+        loss.backward()  # type: ignore[no-untyped-call]
+        flat.gradients_and_count[-1] = len(observations)
+        if self._shares_gradients:
+            self._group.sum(flat.gradients_and_count)
+        flat.gradients.div_(flat.gradients_and_count[-1].clamp_min(1.0))
+        if values.max_gradient_norm is not None:
+            norm = flat.gradients.norm()
+            flat.gradients.mul_((values.max_gradient_norm / (norm + 1e-6)).clamp_max(1.0))
+        self._adam.step(self._learning_rate)
+
+        with torch.no_grad():
+            # Schulman's low-variance estimate of KL(old || new): http://joschu.net/blog/kl-approx.html
+            kl = (ratio - 1.0 - log_ratio).sum()
+            clipped = (ratio != clipped_ratio).sum()
+            size = flat.values.new_tensor(float(len(observations)))
+            return torch.stack([policy_loss, value_loss, entropy_sum, loss, kl, clipped, size])
+
+    @torch.no_grad()
+    def _batch(self, rollout: Rollout) -> tuple[tuple[Tensor, ...], float]:
+        """Samples to learn from (observations, actions, log probabilities, advantages, targets),
+        without steps that only reset an environment, and the explained variance."""
+        horizon, count = rollout.rewards.shape
+        observations = rollout.observations[:-1].flatten(0, 1)
+        network = self._network
+        parameters, values_now = network.policy_and_value(observations)
+        actions = rollout.actions.flatten(0, 1)
+        log_probability, _ = network.actuator.log_probability_and_entropy(parameters, actions)
+        values_now = values_now.view(horizon, count)
+        values_next = torch.cat([values_now[1:], network.value(rollout.observations[-1])[None]])
+        if len(rollout.final_observations):
+            values_next[rollout.final_index] = network.value(rollout.final_observations)
+
+        rewards = self._scale_rewards(rollout)
+        advantages = generalised_advantages(
+            rewards, values_now, values_next, rollout.terminated, rollout.done,
+            self._values.gamma, self._values.gae_lambda,
+        )  # fmt: skip
+        targets = advantages + values_now
+        parts = (observations, actions, log_probability, advantages.flatten(), targets.flatten())
+        predicted = values_now.flatten()
+        if not bool(rollout.valid.all()):
+            kept = rollout.valid.flatten().nonzero().squeeze(-1)
+            parts = tuple(part[kept] for part in parts)  # type: ignore[assignment]
+            predicted = predicted[kept]
+        observations, actions, log_probability, advantages, targets = parts
+        explained_variance = _explained_variance(predicted, targets)
+        if self._values.normalise_advantages:
+            advantages = self._normalise(advantages)
+        return (observations, actions, log_probability, advantages, targets), explained_variance
+
+    def _normalise(self, advantages: Tensor) -> Tensor:
+        """Mean 0 and standard deviation 1 over the samples of all workers that share gradients."""
+        wide = advantages.double()
+        sums = torch.stack(
+            [wide.sum(), wide.square().sum(), wide.new_tensor(float(len(advantages)))]
+        )
+        if self._shares_gradients:
+            self._group.sum(sums)
+        total, squares, count = sums
+        mean = total / count
+        deviation = (squares / count - mean**2).clamp_min(0.0).sqrt()
+        return ((wide - mean) / (deviation + 1e-8)).to(advantages.dtype)
+
+    @torch.no_grad()
+    def _update_moments(self, rollout: Rollout) -> None:
+        """Running statistics of observations and returns, over all workers.
+
+        Observations come first, so that a rollout is learned from with the statistics it is part
+        of; before the very first, the policy is uniform whatever they are.
+        """
+        moments = getattr(self._network.perceptor, "moments", None)
+        if moments is not None:
+            seen = rollout.observations[:-1][rollout.valid].double()
+            self._merge(moments, seen)
+        if self._network.return_moments is not None:
+            self._merge(self._network.return_moments, self._returns_so_far(rollout)[:, None])
+
+    def _merge(self, moments: Any, rows: Tensor) -> None:
+        count = rows.new_tensor([float(len(rows))])
+        sums = torch.cat([count, rows.sum(0), rows.square().sum(0)])
+        self._group.sum(sums)
+        size = rows.shape[1]
+        moments.update(sums[0], sums[1 : size + 1], sums[size + 1 :])
+
+    def _returns_so_far(self, rollout: Rollout) -> Tensor:
+        """Discounted sum of the rewards of each episode up to each step, valid ones, flattened."""
+        running = self._discounted_returns
+        if running is None:
+            running = torch.zeros_like(rollout.rewards[0], dtype=torch.float64)
+        rows = []
+        for reward, done in zip(rollout.rewards.double(), rollout.done, strict=True):
+            running = running * self._values.gamma + reward
+            rows.append(running)
+            running = running.masked_fill(done, 0.0)
+        self._discounted_returns = running
+        return torch.stack(rows)[rollout.valid]
+
+    def _scale_rewards(self, rollout: Rollout) -> Tensor:
+        moments = self._network.return_moments
+        if moments is None:
+            return rollout.rewards
+        scaled = rollout.rewards.double() / (moments.variance + 1e-8).sqrt()
+        return scaled.clamp_(-10.0, 10.0).float()
+
+    def _refuse_not_finite(self, rollout: Rollout) -> None:
+        if not all_finite(rollout.observations):
+            raise NonFiniteError("observations from the environment hold NaN or infinity")
+        if not all_finite(rollout.rewards):
+            raise NonFiniteError("rewards from the environment hold NaN or infinity")
+
+    def _not_finite_error(self) -> Exception:
+        name = self._flat.first_not_finite() or "parameters"
+        text = f"training diverged: {name} holds NaN or infinity; a lower learningRate may help"
+        return NonFiniteError(text)
+
+    def state(self) -> dict[str, Any]:
+        """What the next update depends on and all workers share."""
+        return self._adam.state()
+
+    def worker_state(self) -> dict[str, Any]:
+        """What the next update depends on in this worker alone."""
+        return {
+            "generator": self._generator.get_state(),
+            "discounted_returns": self._discounted_returns,
+            # Without shared gradients each worker's Adam goes its own way.
+            "optimiser": None if self._shares_gradients else self._adam.state(),
+        }
+
+    def restore(self, state: dict[str, Any], worker_state: dict[str, Any] | None) -> None:
+        """Continue from `state` and, unless this worker is new, `worker_state`."""
+        optimiser = (worker_state or {}).get("optimiser") or state
+        self._adam.restore(optimiser)
+        if worker_state is not None:
+            self._generator.set_state(worker_state["generator"])
+            self._discounted_returns = worker_state["discounted_returns"]
+
+
+def generalised_advantages(
+    rewards: Tensor,
+    values: Tensor,
+    next_values: Tensor,
+    terminated: Tensor,
+    done: Tensor,
+    gamma: float,
+    gae_lambda: float,
+) -> Tensor:
+    """Generalised advantage estimates (arXiv:1506.02438, equation 16), all shapes (T, N).
+
+    `next_values` are those of the observations that the steps really led to. Only termination
+    makes the future worthless: a truncated episode would have gone on, so its last step is worth
+    its reward and the discounted value of where it was cut. Sums never cross the end of an
+    episode of either kind.
+    """
+    errors = rewards + gamma * next_values * ~terminated - values
+    decay = gamma * gae_lambda * (~done).to(rewards.dtype)
+    advantages = torch.empty_like(rewards)
+    following = torch.zeros_like(rewards[0])
+    for t in range(len(rewards) - 1, -1, -1):
+        following = torch.addcmul(errors[t], decay[t], following)
+        advantages[t] = following
+    return advantages
+
+
+def _explained_variance(predicted: Tensor, targets: Tensor) -> float:
+    if len(targets) < 2:
+        return 0.0
+    variance = targets.var()
+    return float(1.0 - (targets - predicted).var() / variance) if variance > 0 else 0.0

@@ -1,0 +1,195 @@
+"""Environment: what the agent acts in, by name, by entry point, or as an own class."""
+
+import copy
+import difflib
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+from gymnasium import spaces
+from gymnasium.envs.registration import registry
+from gymnasium.error import DependencyNotInstalled
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+import lepton.environments  # noqa: F401  (registers lepton's own)
+from lepton.errors import InputError
+from lepton.spec.environment import EnvironmentSpec
+
+DEFAULT_NAME = "lepton/CartPole-v1"
+
+Source = str | type | gymnasium.Env[Any, Any] | Callable[..., gymnasium.Env[Any, Any]]
+
+_MISSING_PACKAGES = {
+    "box2d": "gymnasium[box2d]",
+    "mujoco": "gymnasium[mujoco]",
+    "pygame": "gymnasium[classic-control]",
+    "ale_py": "ale-py",
+    "jax": "gymnasium[jax]",
+}
+
+
+class Environment:
+    """An environment to train in, of which batches of any size can be made.
+
+    `source` is nothing (lepton's batched CartPole), any Gymnasium id, `"package.module:Class"`,
+    an own subclass of gymnasium.Env or gymnasium.vector.VectorEnv (made with `num_envs=`), or an
+    instance of gymnasium.Env, which is copied. `parameters` are what it is made with.
+
+    Raises InputError when there is no such environment or it can't be made.
+    """
+
+    def __init__(
+        self, source: Source | None = None, *, count: int | None = None, **parameters: Any
+    ) -> None:
+        self.count = count
+        """How many copies each process steps together; None leaves it to the algorithm."""
+        self._parameters = parameters
+        self._source = DEFAULT_NAME if source is None else source
+        if isinstance(self._source, str):
+            self.name = self._source
+            if ":" in self._source and self._source not in registry:
+                self._source = _load(self._source)
+            else:
+                _check_registered(self._source)
+        else:
+            named = self._source if hasattr(self._source, "__name__") else type(self._source)
+            self.name = f"{named.__module__}:{named.__name__}"  # type: ignore[union-attr]
+        if isinstance(self._source, gymnasium.Env) and parameters:
+            raise InputError("parameters go with a name or a class, not with a made environment")
+        with self._helpful_errors():
+            probe = self._make_batch(1)
+        self.action_space: spaces.Space[Any] = probe.single_action_space
+        self.observation_space: spaces.Space[Any] = probe.single_observation_space
+        if probe is not self._source:
+            probe.close()
+
+    @classmethod
+    def from_spec(cls, spec: EnvironmentSpec) -> "Environment":
+        """The environment of a training job's section `environment`."""
+        return cls(spec.name or spec.entry_point, count=spec.count, **spec.parameters)
+
+    def make_batch(self, count: int) -> VectorEnv[Any, Any, Any]:
+        """`count` copies as one vector environment, whose metadata tells its autoreset mode."""
+        with self._helpful_errors():
+            batch = self._make_batch(count)
+        mode = batch.metadata.get("autoreset_mode")
+        if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
+            raise InputError(
+                f"environment {self.name} declares autoreset mode {mode}; lepton needs "
+                "metadata['autoreset_mode'] NEXT_STEP or SAME_STEP"
+            )
+        return batch
+
+    def _make_batch(self, count: int) -> VectorEnv[Any, Any, Any]:
+        source, parameters = self._source, self._parameters
+        if isinstance(source, str):
+            if gymnasium.spec(source).vector_entry_point is not None:
+                return gymnasium.make_vec(source, num_envs=count, **parameters)
+            return _synchronous(lambda: gymnasium.make(source, **parameters), count)
+        if isinstance(source, type) and issubclass(source, VectorEnv):
+            return source(num_envs=count, **parameters)
+        if isinstance(source, gymnasium.Env):
+            return _synchronous(lambda: _copy(source), count)
+        return _synchronous(lambda: _checked(source(**parameters), self.name), count)
+
+    def _helpful_errors(self) -> "_HelpfulErrors":
+        return _HelpfulErrors(self)
+
+    def __repr__(self) -> str:
+        return f"Environment({self.name!r})"
+
+
+class _HelpfulErrors:
+    """Turns what goes wrong while an environment is made into an InputError where it is one."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        name, parameters = self._environment.name, self._environment._parameters
+        if isinstance(error, DependencyNotInstalled | ModuleNotFoundError):
+            text = f"{error} {error.__cause__ or ''}".lower()
+            package = next((p for key, p in _MISSING_PACKAGES.items() if key in text), None)
+            missing = getattr(error.__cause__ or error, "name", None)
+            raise InputError(
+                f"environment {name} needs a package that is not installed; add "
+                f"{package or missing or 'it'} to the image (pip install '{package or missing}')"
+            ) from error
+        if isinstance(error, TypeError) and parameters and "keyword argument" in str(error):
+            raise InputError(
+                f"environment {name} can't be made with parameters {sorted(parameters)}: {error}"
+            ) from error
+
+
+def _synchronous(make: Callable[[], gymnasium.Env[Any, Any]], count: int) -> SyncVectorEnv:
+    # SAME_STEP spends no step on the reset.
+    return SyncVectorEnv([make] * count, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+def _checked(made: Any, name: str) -> gymnasium.Env[Any, Any]:
+    if not isinstance(made, gymnasium.Env):
+        raise InputError(
+            f"{name} makes a {type(made).__name__}, which is no gymnasium.Env; derive it from that"
+        )
+    return made
+
+
+def _copy(instance: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    try:
+        return copy.deepcopy(instance)
+    except Exception as error:
+        raise InputError(
+            f"{type(instance).__name__} can't be copied ({error}); pass its class, or a function "
+            "that makes it, instead of an instance"
+        ) from error
+
+
+def _load(entry_point: str) -> Any:
+    module_name, _, attribute = entry_point.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        parents = [module_name.rsplit(".", n)[0] for n in range(module_name.count(".") + 1)]
+        if error.name not in parents:
+            raise InputError(
+                f"entryPoint {entry_point}: {module_name} needs module {error.name}, which is not "
+                "installed in the image"
+            ) from error
+        raise InputError(
+            f"entryPoint {entry_point}: there is no module {error.name} in the image; is it on "
+            "PYTHONPATH?"
+        ) from None
+    except Exception as error:
+        raise InputError(
+            f"entryPoint {entry_point}: {module_name} can't be imported: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not hasattr(module, attribute):
+        names = [n for n, v in vars(module).items() if isinstance(v, type) and n[0] != "_"]
+        raise InputError(
+            f"entryPoint {entry_point}: module {module_name} has no {attribute}"
+            + _near(attribute, names)
+        )
+    return getattr(module, attribute)
+
+
+def _check_registered(name: str) -> None:
+    if name in registry:
+        return
+    try:
+        gymnasium.spec(name)
+    except gymnasium.error.Error as error:
+        folded = {known.lower(): known for known in registry}
+        same = folded.get(name.lower())
+        near = f"; did you mean {same}?" if same else _near(name, list(registry))
+        reason = "" if near else f" ({error})"
+        raise InputError(f"there is no environment {name!r}{near}{reason}") from None
+
+
+def _near(name: str, known: list[str]) -> str:
+    matches = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(matches)}?" if matches else ""

@@ -1,0 +1,129 @@
+"""Spaces: observations as flat float32 vectors, and spaces as JSON for the headers of files."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from lepton.errors import InputError
+
+Flatten = Callable[[Any], NDArray[np.float32]]
+
+OBSERVATION_SPACES = "Box, Discrete, MultiDiscrete, MultiBinary, and Tuple or Dict of these"
+
+
+def flat_size(space: spaces.Space[Any]) -> int:
+    """Length of a flattened observation."""
+    _refuse_unknown(space)
+    return spaces.flatdim(space)
+
+
+def batch_flatten(space: spaces.Space[Any]) -> Flatten:
+    """A function from a batch of observations to float32 of shape (n, flat_size).
+
+    Row i equals `gymnasium.spaces.flatten` of observation i: numbers as they are, Discrete and
+    MultiDiscrete one-hot, the parts of Tuple and Dict one after another.
+    """
+    _refuse_unknown(space)
+    if isinstance(space, spaces.Discrete):
+        eye, start = np.eye(int(space.n), dtype=np.float32), int(space.start)
+        return lambda batch: eye[np.asarray(batch) - start]
+    if isinstance(space, spaces.MultiDiscrete):
+        eyes = [np.eye(int(n), dtype=np.float32) for n in space.nvec.ravel()]
+        starts = space.start.ravel()
+
+        def one_hots(batch: Any) -> NDArray[np.float32]:
+            columns = np.asarray(batch).reshape(len(batch), -1) - starts
+            return np.concatenate([e[columns[:, i]] for i, e in enumerate(eyes)], axis=1)
+
+        return one_hots
+    if isinstance(space, spaces.Tuple):
+        parts = [batch_flatten(part) for part in space.spaces]
+        return lambda batch: np.concatenate(
+            [flatten(part) for flatten, part in zip(parts, batch, strict=True)], axis=1
+        )
+    if isinstance(space, spaces.Dict):
+        named = [(name, batch_flatten(part)) for name, part in space.spaces.items()]
+        return lambda batch: np.concatenate([f(batch[name]) for name, f in named], axis=1)
+    return lambda batch: np.asarray(batch, np.float32).reshape(len(batch), -1)
+
+
+def _refuse_unknown(space: spaces.Space[Any]) -> None:
+    if isinstance(space, spaces.Tuple | spaces.Dict):
+        parts = space.spaces
+        for part in parts.values() if isinstance(parts, dict) else parts:
+            _refuse_unknown(part)
+        return
+    known = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+    if not isinstance(space, known):
+        raise InputError(
+            f"observations of space {type(space).__name__} can't be learned from; "
+            f"what can: {OBSERVATION_SPACES}"
+        )
+
+
+def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
+    """The space as a JSON object from which `space_from_json` makes an equal one."""
+    if isinstance(space, spaces.Box):
+        return {
+            "type": "Box",
+            "shape": list(space.shape),
+            "dtype": str(space.dtype),
+            "low": _bounds_to_json(space.low),
+            "high": _bounds_to_json(space.high),
+        }
+    if isinstance(space, spaces.Discrete):
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+    if isinstance(space, spaces.MultiDiscrete):
+        return {
+            "type": "MultiDiscrete",
+            "nvec": space.nvec.tolist(),
+            "start": space.start.tolist(),
+        }
+    if isinstance(space, spaces.MultiBinary):
+        return {"type": "MultiBinary", "shape": list(space.shape)}
+    if isinstance(space, spaces.Tuple):
+        return {"type": "Tuple", "spaces": [space_to_json(part) for part in space.spaces]}
+    if isinstance(space, spaces.Dict):
+        parts = [[name, space_to_json(part)] for name, part in space.spaces.items()]
+        return {"type": "Dict", "spaces": parts}
+    raise InputError(f"space {type(space).__name__} can't be saved")
+
+
+def space_from_json(data: dict[str, Any]) -> spaces.Space[Any]:
+    """The space that `space_to_json` described."""
+    kind = data["type"]
+    if kind == "Box":
+        shape, dtype = tuple(data["shape"]), np.dtype(data["dtype"])
+        low = _bounds_from_json(data["low"], shape, dtype)
+        high = _bounds_from_json(data["high"], shape, dtype)
+        return spaces.Box(low, high, shape, dtype.type)
+    if kind == "Discrete":
+        return spaces.Discrete(data["n"], start=data["start"])
+    if kind == "MultiDiscrete":
+        return spaces.MultiDiscrete(np.array(data["nvec"]), start=np.array(data["start"]))
+    if kind == "MultiBinary":
+        return spaces.MultiBinary(data["shape"])
+    if kind == "Tuple":
+        return spaces.Tuple([space_from_json(part) for part in data["spaces"]])
+    if kind == "Dict":
+        return spaces.Dict({name: space_from_json(part) for name, part in data["spaces"]})
+    raise InputError(f"space of unknown type {kind!r}")
+
+
+def _bounds_to_json(bounds: NDArray[Any]) -> list[Any]:
+    """Numbers in C order, one alone when all are equal; JSON has no infinity, so it is text."""
+    flat = bounds.ravel().tolist()
+    if flat and all(value == flat[0] for value in flat):
+        flat = flat[:1]
+    return [v if math.isfinite(v) else str(v) for v in flat]
+
+
+def _bounds_from_json(
+    values: list[Any], shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    numbers = np.array([float(v) if isinstance(v, str) else v for v in values], dtype)
+    return np.broadcast_to(numbers, shape).copy() if numbers.size == 1 else numbers.reshape(shape)

@@ -1,0 +1,1 @@
+"""What a training process tells the outside: /progress, /metrics, and its last word. No torch."""

@@ -1,0 +1,1 @@
+"""Training: rollouts, evaluation, checkpoints, data parallelism, and the loop around them."""

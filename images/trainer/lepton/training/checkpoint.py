@@ -1,0 +1,67 @@
+"""Checkpoints: the whole state of a run in one file, written atomically, the newest few kept."""
+
+import io
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lepton.agents.files import write_atomically
+
+_NAME = re.compile(r"checkpoint-(\d+)\.pt")
+
+
+def to_bytes(state: dict[str, Any]) -> bytes:
+    """A tree of tensors and plain values as bytes."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def from_bytes(data: bytes) -> dict[str, Any]:
+    """What `to_bytes` made bytes of; never runs code of the file (weights_only)."""
+    state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    return state
+
+
+class CheckpointFolder:
+    """The checkpoints of one run. File names carry the step, so the newest is known without
+    opening any."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self._folder = folder
+        self._keep = keep
+
+    def write(self, step: int, data: bytes) -> Path:
+        """Write a checkpoint and remove all but the newest few."""
+        path = self._folder / f"checkpoint-{step:015d}.pt"
+        write_atomically(path, data)
+        for old in self._newest_first()[self._keep :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def read_newest(self) -> bytes | None:
+        """The newest checkpoint that can be read, or None. Damaged ones are passed over with a
+        warning."""
+        for path in self._newest_first():
+            try:
+                data = path.read_bytes()
+                if not isinstance(from_bytes(data), dict):
+                    raise TypeError("not a checkpoint")
+            except Exception as error:
+                first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                print(
+                    f"warning: checkpoint {path} is damaged ({first}); trying the one before",
+                    file=sys.stderr,
+                )
+                continue
+            return data
+        return None
+
+    def _newest_first(self) -> list[Path]:
+        if not self._folder.is_dir():
+            return []
+        found = [path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)]
+        return sorted(found, key=lambda path: path.name, reverse=True)

@@ -1,0 +1,152 @@
+"""The group of processes that train together: sums, averages, and who is who.
+
+One process a GPU, or a pod without GPUs; torchrun's environment variables say which it is.
+"""
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from lepton.errors import PeerLostError, TrainingError
+
+RENDEZVOUS_TIMEOUT = timedelta(minutes=30)
+"""Pods of a job may wait for each other's images and volumes."""
+NAME_TIMEOUT = 600.0
+"""Seconds until the first worker's DNS name must resolve; it does once its pod is ready."""
+
+
+class WorkerGroup:
+    """This process among its peers. With one process everything is a no-op."""
+
+    def __init__(self, rank: int = 0, size: int = 1, device: str = "cpu") -> None:
+        self.rank = rank
+        self.size = size
+        self.device = torch.device(device)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process reports, evaluates and writes files."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Add up the tensor over all processes, in place. One round trip."""
+        if self.size > 1:
+            with self._peers():
+                dist.all_reduce(tensor)
+        return tensor
+
+    def share(self, tensor: Tensor) -> Tensor:
+        """Overwrite the tensor with the first process's, in place."""
+        if self.size > 1:
+            with self._peers():
+                dist.broadcast(tensor, src=0)
+        return tensor
+
+    def share_bytes(self, data: bytes | None) -> bytes:
+        """The first process's bytes, in every process."""
+        if self.size == 1:
+            assert data is not None
+            return data
+        length = self.share(torch.tensor([len(data or b"")], device=self.device))
+        buffer = torch.empty(int(length), dtype=torch.uint8, device=self.device)
+        if data:
+            buffer.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+        return self.share(buffer).cpu().numpy().tobytes()
+
+    def collect_bytes(self, data: bytes) -> list[bytes]:
+        """Every process's bytes in order of rank, in every process."""
+        if self.size == 1:
+            return [data]
+        lengths = torch.zeros(self.size, dtype=torch.int64, device=self.device)
+        lengths[self.rank] = len(data)
+        self.sum(lengths)
+        # A sum of disjoint rows works with every backend, whatever the lengths.
+        rows = torch.zeros(self.size, int(lengths.max()), dtype=torch.uint8, device=self.device)
+        rows[self.rank, : len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        self.sum(rows)
+        return [
+            row[:length].cpu().numpy().tobytes()
+            for row, length in zip(rows, lengths.tolist(), strict=True)
+        ]
+
+    @contextmanager
+    def _peers(self) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, dist.DistError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason"
+            raise PeerLostError(f"another worker process ended or is unreachable: {reason}") from (
+                error
+            )
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self.size > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def join_group() -> WorkerGroup:
+    """Join the group that the environment describes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT).
+
+    Uses the group that the program has made already, if any. Without WORLD_SIZE above 1 the
+    process is alone. Raises TrainingError when the first worker can't be found.
+    """
+    if dist.is_available() and dist.is_initialized():
+        return WorkerGroup(dist.get_rank(), dist.get_world_size(), _device())
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size <= 1:
+        return WorkerGroup(device=_device())
+    rank = int(os.environ["RANK"])
+    device = _device()
+    if rank != 0:
+        _wait_for_name(os.environ["MASTER_ADDR"])
+    if device != "cpu":
+        torch.cuda.set_device(torch.device(device))
+    try:
+        dist.init_process_group(
+            backend="gloo" if device == "cpu" else "nccl",
+            init_method="env://",
+            rank=rank,
+            world_size=size,
+            timeout=RENDEZVOUS_TIMEOUT,
+        )
+    except (RuntimeError, dist.DistError) as error:
+        address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
+        raise PeerLostError(f"no rendezvous of {size} processes at {address}: {reason}") from error
+    return WorkerGroup(rank, size, device)
+
+
+def _device() -> str:
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+
+
+def _wait_for_name(name: str) -> None:
+    begin = time.monotonic()
+    announced = begin
+    while True:
+        try:
+            socket.getaddrinfo(name, None)
+            return
+        except OSError as error:
+            now = time.monotonic()
+            if now - begin > NAME_TIMEOUT:
+                raise TrainingError(
+                    f"the first worker's name {name} does not resolve after "
+                    f"{NAME_TIMEOUT:.0f} s: {error}"
+                ) from None
+            if now - announced >= 10:
+                announced = now
+                waited = f"{now - begin:.0f} s"
+                print(f"waiting for {name} to resolve ({waited}): {error}", file=sys.stderr)
+        time.sleep(0.5)
