@@ -6,11 +6,8 @@ after a 401, with fresh credentials) nor logs: callers know what a failure means
 
 import asyncio
 import importlib.metadata
-import ipaddress
-import socket
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
@@ -18,6 +15,7 @@ import orjson
 from lepton_operator.engine import credentials
 from lepton_operator.engine.credentials import Credentials
 from lepton_operator.engine.errors import ApiError
+from lepton_operator.engine.transport import bypasses_proxy, watched_socket
 
 POOL = 32
 """Connections for requests; watches have their own, so that they can't use these up."""
@@ -50,11 +48,10 @@ class Client:
         options: dict[str, Any] = {
             "ssl": tls if tls is not None else True,
             "keepalive_timeout": 60,
-            "socket_factory": _socket,
+            "socket_factory": watched_socket,
         }
         headers = {"User-Agent": user_agent(), "Accept": JSON}
-        # Like Go: a proxy in the environment is never meant for a server on this machine.
-        trust_env = not _is_loopback(self.host)
+        trust_env = not bypasses_proxy(self.host)
         self._requests, self._streams = (
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=limit, **options),
@@ -281,27 +278,3 @@ def _error(response: aiohttp.ClientResponse, raw: bytes) -> ApiError:
 def _no_answer(error: Exception) -> ApiError:
     reason = "Timeout" if isinstance(error, TimeoutError) else type(error).__name__
     return ApiError(0, reason, str(error) or "no answer in time")
-
-
-def _is_loopback(host: str) -> bool:
-    name = urlsplit(host).hostname or ""
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
-
-
-def _socket(address: tuple[Any, ...]) -> socket.socket:
-    """A socket that notices within half a minute that its peer's machine is gone."""
-    family, kind, protocol, _, _ = address
-    sock = socket.socket(family=family, type=kind, proto=protocol)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", 15),
-        ("TCP_KEEPINTVL", 5),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 30_000),
-    ):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return sock

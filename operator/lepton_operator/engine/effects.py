@@ -13,10 +13,20 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from lepton_operator.engine.client import APPLY_PATCH, MERGE_PATCH, ApiError, Client
+from lepton_operator.engine.client import APPLY_PATCH, MERGE_PATCH, Client
+from lepton_operator.engine.errors import (
+    ApiError,
+    Conflict,
+    NameTaken,
+    NotLeader,
+    Refused,
+    specific,
+)
 from lepton_operator.engine.limits import Clock, Sleep, TokenBucket
 from lepton_operator.engine.recorder import EventRecorder
 from lepton_operator.engine.resources import Resource
+
+__all__ = ["ApiError", "Conflict", "Effects", "Metrics", "NameTaken", "NotLeader", "Refused"]
 
 log = logging.getLogger(__name__)
 
@@ -35,42 +45,6 @@ class Metrics(Protocol):
 
     def on_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
         """Count it; `resource` is the plural, with the subresource if any: `pods/status`."""
-
-
-class NotLeader(Exception):  # noqa: N818
-    """The lease is lost: nothing may be written any more."""
-
-
-class NameTaken(Exception):  # noqa: N818
-    """An object of this name exists, and is not ours."""
-
-    def __init__(self, kind: str, name: str, owner: str) -> None:
-        super().__init__(f"{kind} {name} exists already and belongs to {owner}")
-        self.kind = kind
-        self.name = name
-        self.owner = owner
-
-
-class Conflict(ApiError):  # noqa: N818
-    """Somebody changed the object since it was read (409): look again."""
-
-
-class Refused(ApiError):  # noqa: N818
-    """The API server won't have this (400, 403, 413, 422); the same again is refused again.
-
-    `permanent` is false where it depends on others: quota, admission, access rights.
-    `namespace_terminating` is true when the namespace is being deleted.
-    """
-
-    @property
-    def permanent(self) -> bool:
-        """Whether only another manifest can help."""
-        return self.status in (413, 422)
-
-    @property
-    def namespace_terminating(self) -> bool:
-        """Whether nothing can be created since the namespace is being deleted."""
-        return "NamespaceTerminating" in self.causes
 
 
 class Effects:
@@ -258,21 +232,10 @@ class Effects:
             return await send()
         except ApiError as error:
             code = error.status
-            raise _specific(error) from None
+            raise specific(error) from None
         finally:
             if self._metrics:
                 self._metrics.on_request(verb, resource, code, self._clock() - started)
-
-
-def _specific(error: ApiError) -> ApiError:
-    kind: type[ApiError] | None = None
-    if error.status == 409 and error.reason != "AlreadyExists":
-        kind = Conflict
-    elif error.status in (400, 403, 413, 422):
-        kind = Refused
-    if kind is None:
-        return error
-    return kind(error.status, error.reason, error.message, error.retry_after, error.causes)
 
 
 def _controller(manifest: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -1,4 +1,4 @@
-"""What a request to the API server fails with."""
+"""What a request to the API server, or a write, fails with."""
 
 from typing import Any
 
@@ -44,3 +44,51 @@ class ApiError(Exception):
             seconds,
             tuple(cause.get("reason", "") for cause in details.get("causes") or ()),
         )
+
+
+class NotLeader(Exception):  # noqa: N818
+    """The lease is lost: nothing may be written any more."""
+
+
+class NameTaken(Exception):  # noqa: N818
+    """An object of this name exists, and is not ours."""
+
+    def __init__(self, kind: str, name: str, owner: str) -> None:
+        super().__init__(f"{kind} {name} exists already and belongs to {owner}")
+        self.kind = kind
+        self.name = name
+        self.owner = owner
+
+
+class Conflict(ApiError):  # noqa: N818
+    """Somebody changed the object since it was read (409): look again."""
+
+
+class Refused(ApiError):  # noqa: N818
+    """The API server won't have this (400, 403, 413, 422); the same again is refused again.
+
+    `permanent` is false where it depends on others: quota, admission, access rights.
+    `namespace_terminating` is true when the namespace is being deleted.
+    """
+
+    @property
+    def permanent(self) -> bool:
+        """Whether only another manifest can help."""
+        return self.status in (413, 422)
+
+    @property
+    def namespace_terminating(self) -> bool:
+        """Whether nothing can be created since the namespace is being deleted."""
+        return "NamespaceTerminating" in self.causes
+
+
+def specific(error: ApiError) -> ApiError:
+    """The error in the class that its status calls for."""
+    kind: type[ApiError] | None = None
+    if error.status == 409 and error.reason != "AlreadyExists":
+        kind = Conflict
+    elif error.status in (400, 403, 413, 422):
+        kind = Refused
+    if kind is None:
+        return error
+    return kind(error.status, error.reason, error.message, error.retry_after, error.causes)

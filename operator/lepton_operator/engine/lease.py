@@ -18,7 +18,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from lepton_operator.engine.client import ApiError, Client
+from lepton_operator.engine.client import Client
+from lepton_operator.engine.errors import ApiError
 from lepton_operator.engine.limits import Clock
 from lepton_operator.engine.resources import Resource
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from lepton_operator.engine.client import ApiError
+from lepton_operator.engine.errors import ApiError
 from lepton_operator.engine.limits import Clock, TokenBucket
 from lepton_operator.engine.resources import Resource
 

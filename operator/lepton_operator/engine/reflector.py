@@ -15,9 +15,11 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 
-from lepton_operator.engine.client import ApiError, Client
+from lepton_operator.engine.client import Client
+from lepton_operator.engine.errors import ApiError
 from lepton_operator.engine.resources import Resource
-from lepton_operator.engine.store import Change, Key, Known, Store, is_older
+from lepton_operator.engine.store import Change, Store
+from lepton_operator.engine.versions import Key, Known, is_older
 
 log = logging.getLogger(__name__)
 

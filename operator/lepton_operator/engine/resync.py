@@ -6,11 +6,12 @@ import random
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from lepton_operator.engine.client import ApiError, Client
+from lepton_operator.engine.client import Client
+from lepton_operator.engine.errors import ApiError
 from lepton_operator.engine.limits import Sleep
 from lepton_operator.engine.queue import WorkQueue
 from lepton_operator.engine.resources import Resource
-from lepton_operator.engine.store import Key, Known, identity, is_older
+from lepton_operator.engine.versions import Key, Known, identity, is_older
 
 log = logging.getLogger(__name__)
 

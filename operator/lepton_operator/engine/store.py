@@ -1,8 +1,7 @@
 """What the cluster is known to hold of one kind of object, trimmed to what is read of it.
 
 Two sources write here: the watch, and the answers to our own writes (read your writes), which
-arrive first. Neither may take the store back in time. Versions are compared as the integers that
-Kubernetes 1.35 promises (KEP-5504); where they aren't digits, what arrives last counts.
+arrive first. Neither may take the store back in time.
 """
 
 import logging
@@ -10,11 +9,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from lepton_operator.engine.versions import Key, Known, identity, is_older
+
+__all__ = ["Change", "Key", "Known", "Store"]
+
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Key = tuple[str, str]
-"""Namespace ("" for none) and name."""
 Change = Callable[[T | None, T | None], None]
 """Called with the object before and after; None where it did not exist."""
 
@@ -26,29 +27,10 @@ UNREADABLE: Any = object()
 """Instead of an item that `trim` failed on."""
 
 
-class Known(NamedTuple):
-    """Which object it is, and its version."""
-
-    uid: str
-    version: str
-
-
 class _Entry(NamedTuple):
     uid: str
     version: str
     item: Any
-
-
-def is_older(version: str, than: str) -> bool:
-    """Whether `version` is certainly older; never for versions that can't be compared."""
-    return version.isdigit() and than.isdigit() and int(version) < int(than)
-
-
-def identity(raw: Mapping[str, Any]) -> tuple[Key, Known]:
-    """Which object this is, as the API server sends it."""
-    metadata = raw["metadata"]
-    key = (metadata.get("namespace", ""), metadata["name"])
-    return key, Known(metadata["uid"], metadata["resourceVersion"])
 
 
 class Store(Generic[T]):

@@ -79,7 +79,7 @@ class Workers(Generic[K]):
         return not late
 
     def alive(self, within: float) -> bool:
-        """Whether work goes on: keys were begun or finished in the last `within` seconds, or none are due."""
+        """Whether work goes on: in the last `within` seconds keys were handled, or none was due."""
         running = [task for task in self._tasks if not task.done()]
         if self._tasks and not running:
             return False
