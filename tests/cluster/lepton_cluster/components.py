@@ -77,6 +77,13 @@ def api_server(node_address: str) -> Component:
             f"--kubelet-client-certificate={PKI}/kubelet-client.crt",
             f"--kubelet-client-key={PKI}/kubelet-client.key",
             "--kubelet-preferred-address-types=InternalIP",
+            # For aggregated API servers. The controllers complain each minute where it is not set;
+            # nobody has a certificate with this name.
+            f"--requestheader-client-ca-file={PKI}/ca.crt",
+            "--requestheader-allowed-names=front-proxy",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             f"--service-account-key-file={PKI}/service-accounts.pub",
             f"--service-account-signing-key-file={PKI}/service-accounts.key",

@@ -4,6 +4,9 @@ Its first process is `pause` with the state folder as its argument, by which it 
 without a pid file (so a stale pid or a reused one cannot mislead). When it is killed, the kernel
 kills every process of the cluster, containers included, and with the last of them the mounts and
 the network vanish. Nothing in it can outlive it.
+
+Mounts propagate from the host to the cluster and not back (`slave`): a copy of the host's mounts
+that never changes would keep what the host has unmounted since, an image builder's layers say.
 """
 
 import os
@@ -32,8 +35,8 @@ KERNEL_SETTINGS = {
 
 # Runs as the first process, before it becomes `pause`. Everything the components need is bound
 # below a fresh /run, then /var/lib and /var/log are covered: what they write at fixed places
-# (device plugin sockets, CNI results, container log links) never reaches the host. (-n: mount's own notes lie in /run,
-# which is not the same before and after.)
+# (device plugin sockets, CNI results, container log links) never reaches the host. (-n: mount's
+# own notes lie in /run, which is not the same before and after.)
 SETUP = r"""
 set -eu
 state=$1 binaries=$2 packages=$3 hostname=$4
@@ -49,7 +52,8 @@ shift 4
 for setting in "$@"; do
     file=$state/run/kernel/$(echo "${setting%%=*}" | tr / .)
     echo "${setting#*=}" >"$file"
-    if [ -e "/proc/sys/${setting%%=*}" ]; then mount -n --bind "$file" "/proc/sys/${setting%%=*}"; fi
+    target=/proc/sys/${setting%%=*}
+    if [ -e "$target" ]; then mount -n --bind "$file" "$target"; fi
 done
 mount -n --move "$state/run" /run
 mount -n -t tmpfs -o mode=755 lepton /var/lib
@@ -124,7 +128,7 @@ def start(layout: Layout, binaries: Path, packages: Path, hostname: str) -> int:
         holder = subprocess.Popen(
             [
                 "unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork",
-                "--mount-proc", "--propagation", "private",
+                "--mount-proc", "--propagation", "slave",
                 "sh", "-c", SETUP, "sh",
                 str(layout.state), str(binaries), str(packages), hostname, *settings,
             ],
