@@ -83,7 +83,8 @@ class Effects:
     async def create(self, resource: Resource, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """POST; an object of the same name and controller is returned as it is.
 
-        Raises NameTaken if it has another controller, or none.
+        Labels that it has lost are put back, or a watch by label would never show it. Raises
+        NameTaken if it has another controller, or none.
         """
         metadata = manifest["metadata"]
         path = resource.path(metadata.get("namespace"))
@@ -101,7 +102,13 @@ class Effects:
         theirs = _controller(existing)
         if ours is None or theirs is None or theirs["uid"] != ours["uid"]:
             raise NameTaken(resource.kind, metadata["name"], _describe(theirs))
-        return existing
+        labels = metadata.get("labels") or {}
+        if labels.items() <= (existing["metadata"].get("labels") or {}).items():
+            return existing
+        patch = {"metadata": {"uid": existing["metadata"]["uid"], "labels": labels}}
+        return await self._write(
+            "patch", resource.plural, lambda: self._client.patch(path, patch, MERGE_PATCH)
+        )
 
     async def apply(
         self, resource: Resource, manifest: Mapping[str, Any], field_manager: str

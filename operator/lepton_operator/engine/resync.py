@@ -22,8 +22,8 @@ STEP_SECONDS = 1.0
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """KEP-2334 (Accept of metadata-only lists): a list without spec and status."""
 PAGE = 500
-SETTLE_SECONDS = 5.0
-"""What differs is compared again after so long: the watch may just be on its way."""
+SETTLE_STEPS, STEP_TO_SETTLE = 10, 0.5
+"""What differs is compared again so often, after so many seconds each: a watch may be late."""
 
 
 class Resync(Generic[K]):
@@ -114,13 +114,16 @@ class KeyAudit:
         """
         before = self._known()
         listed, version = await self._list()
-        if self._compare(before, listed, version):
-            await self._sleep(SETTLE_SECONDS)
         found = self._compare(self._known(), listed, version, before)
+        for _ in range(SETTLE_STEPS):
+            if not found:
+                return 0
+            await self._sleep(STEP_TO_SETTLE)
+            found = self._compare(self._known(), listed, version, before)
         for key, tell in found.items():
             tell(key)
         if found:
-            log.warning("audit of %s: %d keys differed", self._plural, len(found))
+            log.info("audit of %s: %d keys differed", self._plural, len(found))
         return len(found)
 
     def _compare(
@@ -128,7 +131,7 @@ class KeyAudit:
         known: Mapping[Key, Known],
         listed: Mapping[Key, Known],
         version: str,
-        before: Mapping[Key, Known] | None = None,
+        before: Mapping[Key, Known],
     ) -> dict[Key, Callable[[Key], None]]:
         """What differs, and whom to tell.
 
@@ -139,7 +142,7 @@ class KeyAudit:
         for key, have in known.items():
             there = listed.get(key)
             if there is None:
-                was_known = before is None or (key in before and before[key].uid == have.uid)
+                was_known = key in before and before[key].uid == have.uid
                 if was_known and not is_older(version, have.version):
                     found[key] = self._on_missing
             elif there.uid != have.uid:
@@ -148,7 +151,7 @@ class KeyAudit:
             elif have.version != there.version and not is_older(there.version, have.version):
                 found[key] = self._on_stale
         for key in listed:
-            if key not in known and (before is None or key not in before):
+            if key not in known and key not in before:
                 found[key] = self._on_unknown
         return found
 

@@ -297,3 +297,14 @@ def test_a_note_fits_into_its_bytes(text: str) -> None:
     short = shorten(text, 1024)
     assert len(short.encode()) <= 1024
     assert short == text or (short.endswith("…") and text.startswith(short[:-1]))
+
+
+async def test_an_object_of_ours_that_lost_its_labels_gets_them_back(
+    api: Any, effects: Effects, kit: Any
+) -> None:
+    await effects.create(kit.THINGS, manifest())
+    wanted = manifest()
+    wanted["metadata"]["labels"] = {"managed-by": "me"}
+    await effects.create(kit.THINGS, wanted)
+    assert api.requests[-1][0] == "PATCH"
+    assert api.bodies[-1] == {"metadata": {"uid": "uid-1", "labels": {"managed-by": "me"}}}
