@@ -40,6 +40,6 @@ class TrainingJob:
             resource_version=metadata["resourceVersion"],
             deleting="deletionTimestamp" in metadata,
             spec=raw.get("spec") or {},
-            status=LeptonTrainingJobStatus.model_validate(status),
+            status=LeptonTrainingJobStatus.read(status),
             raw_status=status,
         )

@@ -9,6 +9,7 @@ KIND = "LeptonTrainingJob"
 PLURAL = "leptontrainingjobs"
 SINGULAR = "leptontrainingjob"
 SHORT_NAME = "ltj"
+CATEGORY = "lepton"
 
 LABEL_JOB_NAME = f"{GROUP}/job-name"
 """On every object of a job: the job's name."""
@@ -22,6 +23,12 @@ ANNOTATION_DESIRED_HASH = f"{GROUP}/desired-hash"
 
 MAX_NAME_LENGTH = 50
 """Room for `-<attempt>-<index>` in a pod's host name, which may have 63 characters."""
+NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+"""RFC 1035: the job's Service is called like the job."""
+NAME_MESSAGE = (
+    f"metadata.name must be at most {MAX_NAME_LENGTH} characters long, begin with a letter, and"
+    " consist of lower-case letters, digits and '-': it becomes part of the workers' host names"
+)
 
 
 class Phase(StrEnum):
@@ -52,11 +59,11 @@ class Reason(StrEnum):
     STARTING = "Starting"
     ALL_PODS_READY = "AllPodsReady"
     PODS_PENDING = "PodsPending"
+    PODS_NOT_READY = "PodsNotReady"
     RESTARTING = "Restarting"
     # Suspended
     SUSPENDED = "Suspended"
     RESUMED = "Resumed"
-    NOT_SUSPENDED = "NotSuspended"
     # Complete
     TRAINING_COMPLETE = "TrainingComplete"
     # Failed
@@ -66,6 +73,17 @@ class Reason(StrEnum):
     CONTAINER_CANNOT_START = "ContainerCannotStart"
     MAX_RESTARTS_EXCEEDED = "MaxRestartsExceeded"
     MAX_INTERRUPTIONS_EXCEEDED = "MaxInterruptionsExceeded"
+    # attempts, and events
+    ERROR = "Error"
+    """The program exited with another code than 0."""
+    OUT_OF_MEMORY = "OutOfMemory"
+    POD_DELETED = "PodDeleted"
+    JOB_DELETED = "JobDeleted"
+    EVICTED = "Evicted"
+    PREEMPTED = "Preempted"
+    NODE_LOST = "NodeLost"
+    JOB_FAILED = "JobFailed"
+    """The batch Job failed and nothing tells why."""
     # events only
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_FAILED = "AttemptFailed"

@@ -4,23 +4,31 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from lepton.spec.agent import AgentSpec
-from lepton.spec.base import SpecModel, not_supported_yet
+from lepton.spec.base import RULES, SpecModel, not_supported_yet, refusal, rule, rules
 from lepton.spec.environment import EnvironmentSpec
 from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
+QUANTITY_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+"""Of Kubernetes' resource.Quantity."""
 Quantity = Annotated[
-    int | float | str,
-    Field(json_schema_extra={"x-kubernetes-int-or-string": True}),
+    int | Annotated[str, StringConstraints(max_length=64, pattern=QUANTITY_PATTERN)],
+    Field(
+        json_schema_extra={
+            "x-kubernetes-int-or-string": True,
+            "pattern": QUANTITY_PATTERN,
+            "maxLength": 64,
+        }
+    ),
 ]
-"""A Kubernetes resource quantity such as 2, "500m" or "8Gi"."""
+"""A Kubernetes resource quantity such as 2, "500m" or "8Gi"; a fraction is text: "0.5"."""
 
 Argument = Annotated[str, StringConstraints(max_length=16_384)]
 ObjectName = Annotated[
     str,
     StringConstraints(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"),
 ]
-OpenObject = dict[str, Any]
+OpenObject = Annotated[dict[str, Any], Field(max_length=64)]
 """An object whose fields the Kubernetes API itself checks when the pod is made of them."""
 
 
@@ -39,10 +47,39 @@ class ImagePullSecret(SpecModel):
     """Name of the Secret."""
 
 
+OWN_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+OWN_VARIABLE_PREFIXES = ("LEPTON_", "PET_")
+VARIABLE_IS_OURS = "is set by the operator; choose another name"
+VALUE_OR_VALUE_FROM = "set either value or valueFrom, not both"
+
+
 class EnvironmentVariable(SpecModel):
     """One variable of the training container, as in a pod."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("!(has(self.value) && has(self.valueFrom))", VALUE_OR_VALUE_FROM)
+        )
+    )
+
+    name: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"),
+        Field(
+            json_schema_extra={
+                RULES: [
+                    {
+                        "rule": f"!(self in {list(OWN_VARIABLES)})"
+                        + "".join(
+                            f" && !self.startsWith('{prefix}')" for prefix in OWN_VARIABLE_PREFIXES
+                        ),
+                        "message": f"this variable {VARIABLE_IS_OURS}",
+                        "messageExpression": f"self + ' {VARIABLE_IS_OURS}'",
+                    }
+                ]
+            }
+        ),
+    ]
     """Name of the variable. Names that the operator sets (LEPTON_*, PET_*, RANK, WORLD_SIZE,
     MASTER_ADDR, MASTER_PORT) are refused."""
     value: Argument | None = None
@@ -53,11 +90,10 @@ class EnvironmentVariable(SpecModel):
 
     @model_validator(mode="after")
     def _not_one_of_ours(self) -> "EnvironmentVariable":
-        taken = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-        if self.name in taken or self.name.startswith(("LEPTON_", "PET_")):
-            raise ValueError(f"{self.name} is set by the operator; choose another name")
+        if self.name in OWN_VARIABLES or self.name.startswith(OWN_VARIABLE_PREFIXES):
+            raise refusal(f"{self.name} {VARIABLE_IS_OURS}", field="name")
         if self.value is not None and self.value_from is not None:
-            raise ValueError(f"{self.name}: set either value or valueFrom, not both")
+            raise refusal(VALUE_OR_VALUE_FROM)
         return self
 
 
@@ -71,8 +107,22 @@ class Resources(SpecModel):
     how many processes a worker runs."""
 
 
+LABEL_IS_OURS = "labels of training.lepton.ai/ and app.kubernetes.io/managed-by are the operator's"
+
+
 class PodTemplate(SpecModel):
     """Pod fields of the workers that are not the operator's business, passed through."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.labels) || self.labels.all(k, !k.startsWith('training.lepton.ai/')"
+                " && k != 'app.kubernetes.io/managed-by')",
+                LABEL_IS_OURS,
+                field="labels",
+            )
+        )
+    )
 
     labels: Annotated[
         dict[str, Annotated[str, StringConstraints(max_length=63)]], Field(max_length=32)
@@ -97,6 +147,17 @@ class PodTemplate(SpecModel):
     service_account_name: ObjectName | None = None
     """Service account of the pods. Its token is not mounted."""
 
+    @model_validator(mode="after")
+    def _labels_are_the_users(self) -> "PodTemplate":
+        ours = [
+            key
+            for key in self.labels
+            if key.startswith("training.lepton.ai/") or key == "app.kubernetes.io/managed-by"
+        ]
+        if ours:
+            raise refusal(LABEL_IS_OURS, field="labels")
+        return self
+
 
 class AccessMode(StrEnum):
     """How many nodes may mount the claim that the operator makes."""
@@ -105,8 +166,22 @@ class AccessMode(StrEnum):
     READ_WRITE_MANY = "ReadWriteMany"
 
 
+CLAIM_OR_SIZE = "set either claimName (an existing claim) or size (a new one)"
+GOES_WITH_SIZE = "storageClassName and accessMode go with size"
+
+
 class Storage(SpecModel):
     """Where checkpoints and the model are kept: an existing claim, or one made for the job."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("has(self.claimName) != has(self.size)", CLAIM_OR_SIZE),
+            rule(
+                "has(self.size) || !(has(self.storageClassName) || has(self.accessMode))",
+                GOES_WITH_SIZE,
+            ),
+        )
+    )
 
     claim_name: ObjectName | None = None
     """An existing PersistentVolumeClaim of the job's namespace. It outlives the job."""
@@ -130,9 +205,9 @@ class Storage(SpecModel):
     @model_validator(mode="after")
     def _claim_or_size(self) -> "Storage":
         if (self.claim_name is None) == (self.size is None):
-            raise ValueError("set either claimName or size")
+            raise refusal(CLAIM_OR_SIZE)
         if self.size is None and (self.storage_class_name or self.access_mode):
-            raise ValueError("storageClassName and accessMode go with size")
+            raise refusal(GOES_WITH_SIZE)
         return self
 
 
@@ -151,8 +226,41 @@ class FailurePolicy(SpecModel):
     """Keep away from nodes on which attempts died. Not supported yet."""
 
 
+NOT_BOTH = "set either environment (lepton trains) or command and args (your own program), not both"
+ONE_OF_THEM = "set environment (lepton trains) or command (your own program)"
+SECTIONS_OF_LEARNING = ("agent", "trainer", "evaluation", "checkpoint")
+
+
+def goes_with_environment(section: str) -> str:
+    """What a user reads who sets a section of lepton's trainer for a program of his own."""
+    return f"{section} goes with environment; a program of your own doesn't read it"
+
+
 class LeptonTrainingJobSpec(SpecModel):
     """What to train, with what, on what."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.environment)"
+                " || !(has(self.command) || (has(self.args) && size(self.args) > 0))",
+                NOT_BOTH,
+            ),
+            rule(
+                "has(self.environment) || has(self.command) || has(self.image)"
+                " || (has(self.args) && size(self.args) > 0)",
+                ONE_OF_THEM,
+            ),
+            *(
+                rule(
+                    f"!has(self.{section}) || has(self.environment)",
+                    goes_with_environment(section),
+                    field=section,
+                )
+                for section in SECTIONS_OF_LEARNING
+            ),
+        )
+    )
 
     environment: EnvironmentSpec | None = None
     """What the agent acts in. With it the trainer image's lepton library does the training;
@@ -224,11 +332,11 @@ class LeptonTrainingJobSpec(SpecModel):
     def _environment_or_own_program(self) -> "LeptonTrainingJobSpec":
         own = self.command is not None or bool(self.args)
         if self.environment is not None and own:
-            raise ValueError("set either environment or command and args, not both")
+            raise refusal(NOT_BOTH)
         if self.environment is None:
             if not own and self.image is None:
-                raise ValueError("set environment (lepton trains) or command (your own program)")
-            for name in ("agent", "trainer", "evaluation", "checkpoint"):
-                if getattr(self, name) is not None:
-                    raise ValueError(f"{name} goes with environment")
+                raise refusal(ONE_OF_THEM)
+            for section in SECTIONS_OF_LEARNING:
+                if getattr(self, section) is not None:
+                    raise refusal(goes_with_environment(section), field=section)
         return self

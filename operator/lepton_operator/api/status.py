@@ -1,13 +1,16 @@
 """`status` of a LeptonTrainingJob: what was observed. Written by the operator alone."""
 
+import copy
+import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from lepton.spec.report import Evaluation
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from lepton_operator.api.names import ConditionType, FailureClass, Phase
+from lepton_operator.api.names import FailureClass, Phase
 
 MAX_ATTEMPTS_LISTED = 10
 
@@ -24,15 +27,17 @@ class StatusModel(BaseModel):
     )
 
 
+LARGEST_INT64 = 2**63 - 1
+
 Text = Annotated[str, Field(max_length=1024)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=LARGEST_INT64)]
 
 
 class Condition(StatusModel):
     """One observation of the job, as Kubernetes' own conditions."""
 
-    type: ConditionType
-    """What is observed."""
+    type: Annotated[str, Field(max_length=316)]
+    """What is observed: PodsReady, Suspended, Complete, Failed or Finished."""
     status: Literal["True", "False", "Unknown"]
     """Whether it is so."""
     reason: Annotated[str, Field(max_length=128)]
@@ -67,13 +72,15 @@ class ProgressStatus(StatusModel):
 
     percent: Annotated[int, Field(ge=0, le=100)] | None = None
     """Share of the work that is done."""
+    summary: Annotated[str, Field(max_length=32)] | None = None
+    """The same for people: 42%, or the count of steps where no total is known."""
     step: Count | None = None
     """Environment steps so far, over all workers; a program's own count for own programs."""
     total_steps: Count | None = None
     """Steps at which training ends at the latest."""
     episodes: Count | None = None
     """Finished episodes so far, over all workers."""
-    steps_per_second: Annotated[float, Field(ge=0)] | None = None
+    steps_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """Recent speed."""
     remaining_seconds: Count | None = None
     """Estimated time to the end."""
@@ -113,7 +120,7 @@ class Attempt(StatusModel):
     """Why, in one line."""
     rank: Count | None = None
     """Worker whose end came first."""
-    exit_code: int | None = None
+    exit_code: Annotated[int, Field(ge=-(2**31), le=2**31 - 1)] | None = None
     """Its exit code; 128 + n for signal n."""
     node: Annotated[str, Field(max_length=253)] | None = None
     """Node it ran on."""
@@ -128,7 +135,7 @@ class ModelStatus(StatusModel):
     """Where it lies: pvc://<claim>/<path>."""
     sha256: Annotated[str, Field(max_length=64)]
     """Digest of the file."""
-    formats: Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=8)] = Field(
+    formats: Annotated[list[Annotated[str, Field(max_length=32)]], Field(max_length=8)] = Field(
         default_factory=list
     )
     """File formats that lie there."""
@@ -145,6 +152,11 @@ class LeptonTrainingJobStatus(StatusModel):
     """Generation of the spec that this status is about."""
     phase: Phase | None = None
     """Summary of the conditions for people."""
+    reason: Annotated[str, Field(max_length=128)] | None = None
+    """Why the job is in this phase, in one word; the conditions say more."""
+    reward: Annotated[str, Field(max_length=32)] | None = None
+    """Mean reward of an episode as last measured: by the evaluation, once there is one, before
+    that by the metric episode_reward_mean."""
     start_time: datetime | None = None
     """When the first attempt was counted."""
     completion_time: datetime | None = None
@@ -153,6 +165,9 @@ class LeptonTrainingJobStatus(StatusModel):
     """Number of the current attempt; counted before its pods exist."""
     restarts: Count = 0
     """Restarts so far, for whatever reason."""
+    interruptions: Count = 0
+    """Restarts among them after interruptions by the infrastructure, which don't count towards
+    failurePolicy.maxRestarts."""
     conditions: Annotated[
         list[Condition],
         Field(
@@ -186,14 +201,46 @@ class LeptonTrainingJobStatus(StatusModel):
     """The trained model."""
 
     def to_json_object(self) -> dict[str, Any]:
-        """The status as a JSON object with camelCase names, without fields that are None."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """The status as a JSON object with camelCase names, without what is None or empty."""
+        found = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return {key: value for key, value in found.items() if value != []}
 
-    def condition(self, kind: ConditionType) -> Condition | None:
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> "LeptonTrainingJobStatus":
+        """A stored status; what another version or another hand wrote and this one can't read is
+        left out, as little of it as can be. Never raises."""
+        rest = copy.deepcopy(dict(raw))
+        for _ in range(64):
+            try:
+                return cls.model_validate_json(json.dumps(rest))
+            except ValidationError as error:
+                # From the end, so that indices of list items stay true.
+                for problem in sorted(error.errors(), key=lambda e: str(e["loc"]), reverse=True):
+                    _leave_out(rest, problem["loc"], missing=problem["type"] == "missing")
+        return cls()
+
+    def condition(self, kind: str) -> Condition | None:
         """The condition of this type, or None."""
         return next((c for c in self.conditions if c.type == kind), None)
 
-    def is_true(self, kind: ConditionType) -> bool:
+    def is_true(self, kind: str) -> bool:
         """Whether the condition of this type is True."""
         found = self.condition(kind)
         return found is not None and found.status == "True"
+
+
+def _leave_out(value: Any, path: tuple[int | str, ...], *, missing: bool) -> None:
+    """Remove what stands at the path; for a missing field, the object that lacks it."""
+    if missing:
+        path = path[:-1]
+    parents = []
+    for step in path:
+        parents.append((value, step))
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            parents.pop()
+            break
+    if parents:
+        container, step = parents[-1]
+        del container[step]

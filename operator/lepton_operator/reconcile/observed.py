@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from lepton.spec.report import LastWord, Progress
 
 from lepton_operator.api.names import ANNOTATION_DESIRED_HASH, LABEL_ATTEMPT, LABEL_JOB_NAME
+
+ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -67,7 +69,9 @@ class JobView(ChildView):
     complete: bool
     failed: bool
     finished_time: datetime | None
-    """When the Complete or Failed condition (or FailureTarget) became true."""
+    """When the Complete or Failed condition became true."""
+    failing_time: datetime | None
+    """When the Job controller began to end the pods of a Job that fails (FailureTarget)."""
     failed_reason: str | None
     failed_message: str | None
     active: int
@@ -75,20 +79,27 @@ class JobView(ChildView):
     failed_pods: int
     terminating: int
 
+    @property
+    def failing(self) -> bool:
+        """Whether the Job has failed or is about to: no pod of it will be made any more."""
+        return self.failed or self.failing_time is not None
+
     @classmethod
     def from_object(cls, raw: Mapping[str, Any]) -> "JobView":
         """Trim an object as the API server sends it."""
         status = raw.get("status") or {}
         true = {c["type"]: c for c in status.get("conditions") or () if c.get("status") == "True"}
         last = true.get("Complete") or true.get("Failed") or {}
+        failing = true.get("FailureTarget") or true.get("Failed") or {}
         return cls(
             **cls.common(raw),
             suspended=bool((raw.get("spec") or {}).get("suspend")),
             complete="Complete" in true,
             failed="Failed" in true,
             finished_time=parse_time(last.get("lastTransitionTime")),
-            failed_reason=true.get("Failed", {}).get("reason"),
-            failed_message=true.get("Failed", {}).get("message"),
+            failing_time=parse_time(failing.get("lastTransitionTime")),
+            failed_reason=failing.get("reason"),
+            failed_message=failing.get("message"),
             active=status.get("active", 0),
             succeeded=status.get("succeeded", 0),
             failed_pods=status.get("failed", 0),
@@ -121,6 +132,7 @@ class PodView(ChildView):
     """OOMKilled, Error, Completed, ContainerCannotRun, StartError, ..."""
     termination_message: str | None
     started_time: datetime | None
+    """When the kubelet took the pod on."""
     finished_time: datetime | None
     delete_requested_time: datetime | None
     """When somebody asked for the pod's deletion: its deletionTimestamp less the grace period."""
@@ -133,7 +145,56 @@ class PodView(ChildView):
     @classmethod
     def from_object(cls, raw: Mapping[str, Any]) -> "PodView":
         """Trim an object as the API server sends it."""
-        raise NotImplementedError
+        metadata, status = raw["metadata"], raw.get("status") or {}
+        conditions = {c["type"]: c for c in status.get("conditions") or ()}
+        index = (metadata.get("annotations") or {}).get(ANNOTATION_INDEX, "")
+        state = _container_state(raw)
+        waiting = state.get("waiting") or {}
+        ended = state.get("terminated") or {}
+        disruption = conditions.get("DisruptionTarget", {})
+        disrupted = disruption.get("status") == "True"
+        scheduled = conditions.get("PodScheduled", {})
+        unplaced = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+        finished = parse_time(ended.get("finishedAt"))
+        if finished is None and disrupted and status.get("phase") == "Failed":
+            finished = parse_time(disruption.get("lastTransitionTime"))
+        return cls(
+            **cls.common(raw),
+            rank=int(index) if index.isdigit() else None,
+            node=(raw.get("spec") or {}).get("nodeName"),
+            ip=status.get("podIP"),
+            phase=status.get("phase", "Pending"),
+            ready=conditions.get("Ready", {}).get("status") == "True",
+            reason=status.get("reason"),
+            disruption=disruption.get("reason") if disrupted else None,
+            unschedulable=scheduled.get("message") if unplaced else None,
+            waiting_reason=waiting.get("reason"),
+            waiting_message=waiting.get("message"),
+            exit_code=ended.get("exitCode"),
+            termination_reason=ended.get("reason"),
+            termination_message=ended.get("message"),
+            started_time=parse_time(status.get("startTime")),
+            finished_time=finished,
+            delete_requested_time=_delete_requested_time(metadata),
+        )
+
+
+def _container_state(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """State of the training container, which is the pod's first."""
+    containers = (raw.get("spec") or {}).get("containers") or ()
+    name = containers[0]["name"] if containers else None
+    for told in (raw.get("status") or {}).get("containerStatuses") or ():
+        if told.get("name") == name or name is None:
+            state: Mapping[str, Any] = told.get("state") or {}
+            return state
+    return {}
+
+
+def _delete_requested_time(metadata: Mapping[str, Any]) -> datetime | None:
+    """deletionTimestamp lies in the future by the grace period, however that is shortened."""
+    due = parse_time(metadata.get("deletionTimestamp"))
+    grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
+    return due - grace if due is not None else None
 
 
 @dataclass(frozen=True)
@@ -154,3 +215,5 @@ class Observed:
     """Last lines of the logs of failed pods without a last word, by pod UID."""
     refused: str | None = None
     """Why the API server refused for good to make an object of this job (422), if it did."""
+    name_taken: str | None = None
+    """Which object of somebody else has a name that an object of this job needs, if one has."""

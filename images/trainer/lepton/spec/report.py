@@ -56,7 +56,7 @@ class Progress(ReportModel):
 class Evaluation(ReportModel):
     """What an evaluation of the greedy policy measured."""
 
-    episodes: Annotated[int, Field(ge=1)]
+    episodes: Annotated[int, Field(ge=1, le=10**12)]
     """Episodes that were played."""
     reward_mean: Annotated[float, Field(allow_inf_nan=False)]
     """Mean reward of an episode."""

@@ -1,0 +1,131 @@
+"""The CustomResourceDefinition of LeptonTrainingJob, made of the models."""
+
+from typing import Any
+
+from lepton.spec.base import RULES, rule
+
+from lepton_operator.api import names
+from lepton_operator.api.schema import structural_schema
+from lepton_operator.api.spec import LeptonTrainingJobSpec
+from lepton_operator.api.status import LeptonTrainingJobStatus
+
+CHANGEABLE_AFTER_START = frozenset({"suspend", "failurePolicy"})
+
+
+def started() -> str:
+    """CEL: an attempt has been counted."""
+    return "has(oldSelf.status) && has(oldSelf.status.attempt) && oldSelf.status.attempt > 0"
+
+
+def immutability_rules(fields: list[str]) -> list[dict[str, Any]]:
+    """Rules for the root of the object, which alone sees both spec and status: the given fields
+    of spec stay as they are once the job has started."""
+    return [
+        rule(
+            f"!({started()}) || (has(self.spec.{field}) ? has(oldSelf.spec.{field})"
+            f" && self.spec.{field} == oldSelf.spec.{field} : !has(oldSelf.spec.{field}))",
+            f"{field} can't change once the job has started;"
+            " delete the job and create it again, or create another one",
+            field=f"spec.{field}",
+        )
+        for field in fields
+    ]
+
+
+def name_rule() -> dict[str, Any]:
+    """The name becomes part of host names, so it is shorter and plainer than other names."""
+    return {
+        "rule": f"size(self.metadata.name) <= {names.MAX_NAME_LENGTH}"
+        f" && self.metadata.name.matches('{names.NAME_PATTERN}')",
+        "message": names.NAME_MESSAGE,
+    }
+
+
+def columns() -> list[dict[str, Any]]:
+    """What `kubectl get` shows; those of priority 1 only with -o wide."""
+
+    def column(name: str, path: str, description: str, **more: Any) -> dict[str, Any]:
+        return {"name": name, "jsonPath": path, "type": "string", "description": description} | more
+
+    return [
+        column("Phase", ".status.phase", "Where the job stands."),
+        column("Progress", ".status.progress.summary", "Share of the work that is done."),
+        column("Reward", ".status.reward", "Mean reward of an episode, as last measured."),
+        column("Workers", ".status.workers.summary", "Ready or succeeded workers of all."),
+        column("Restarts", ".status.restarts", "Restarts so far.", type="integer"),
+        column("ETA", ".status.progress.remaining", "Estimated time to the end."),
+        column("Age", ".metadata.creationTimestamp", "Since when the job exists.", type="date"),
+        column(
+            "Trend", ".status.progress.trend", "How the leading metric moved lately.", priority=1
+        ),
+        column("Algorithm", ".spec.agent.algorithm", "What learns.", priority=1),
+        column("Reason", ".status.reason", "Why the job is in its phase.", priority=1),
+    ]
+
+
+def object_schema() -> dict[str, Any]:
+    """The schema of the whole object."""
+    spec = structural_schema(LeptonTrainingJobSpec, defaults=True)
+    frozen = sorted(spec["properties"].keys() - CHANGEABLE_AFTER_START - unsupported_fields(spec))
+    return {
+        "description": "A training job: an environment, an agent and how it is trained, or a"
+        " program of your own; run by worker pods, watched, restarted when it fails, evaluated.",
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {
+                "description": "Version of the schema of this object: training.lepton.ai/v1alpha1.",
+                "type": "string",
+                "maxLength": 64,
+            },
+            "kind": {
+                "description": "Kind of this object: LeptonTrainingJob.",
+                "type": "string",
+                "maxLength": 64,
+            },
+            "metadata": {"type": "object"},
+            "spec": spec,
+            "status": structural_schema(LeptonTrainingJobStatus, defaults=False),
+        },
+        RULES: [name_rule(), *immutability_rules(frozen)],
+    }
+
+
+def unsupported_fields(spec: dict[str, Any]) -> set[str]:
+    """Fields that are refused altogether, so that they need no rule about change."""
+    return {
+        field
+        for field in spec["properties"]
+        if any(told["rule"] == f"!has(self.{field})" for told in spec[RULES])
+    }
+
+
+def custom_resource_definition() -> dict[str, Any]:
+    """The CustomResourceDefinition as the API server takes it."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "spec": {
+            "group": names.GROUP,
+            "names": {
+                "kind": names.KIND,
+                "listKind": f"{names.KIND}List",
+                "plural": names.PLURAL,
+                "singular": names.SINGULAR,
+                "shortNames": [names.SHORT_NAME],
+                "categories": [names.CATEGORY],
+            },
+            "scope": "Namespaced",
+            "versions": [
+                {
+                    "name": names.VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": columns(),
+                    "schema": {"openAPIV3Schema": object_schema()},
+                }
+            ],
+        },
+    }

@@ -1,0 +1,98 @@
+"""Which objects of a job are to be made, changed and deleted, and which are in the way."""
+
+from collections.abc import Mapping
+
+from lepton_operator.api import names
+from lepton_operator.api.job import TrainingJob
+from lepton_operator.reconcile import manifests
+from lepton_operator.reconcile.manifests import Manifest
+from lepton_operator.reconcile.observed import ChildView, Observed
+from lepton_operator.reconcile.plan import Deletion
+from lepton_operator.reconcile.situation import Situation
+
+
+def missing(situation: Situation, *, with_job: bool) -> tuple[Manifest, ...]:
+    """Objects that the current attempt needs and that are not there."""
+    job, spec, settings = situation.job, situation.spec, situation.settings
+    found = [
+        manifest
+        for manifest in manifests.objects(job, spec, settings)
+        if _present(situation, manifest) is None
+    ]
+    if with_job:
+        found.append(manifests.batch_job(job, spec, job.status.attempt, settings))
+    return tuple(found)
+
+
+def outdated(situation: Situation) -> tuple[Manifest, ...]:
+    """Services that differ from what is wanted now. A claim can't change, and of a Job only
+    `suspend` does."""
+    found = []
+    for manifest in manifests.objects(situation.job, situation.spec, situation.settings):
+        there = _present(situation, manifest)
+        wanted = manifest["metadata"]["annotations"][names.ANNOTATION_DESIRED_HASH]
+        if (
+            manifest["kind"] == "Service"
+            and there is not None
+            and there.owner_uid == situation.job.uid
+            and not there.deleting
+            and there.desired_hash != wanted
+        ):
+            found.append(manifest)
+    return tuple(found)
+
+
+def _present(situation: Situation, manifest: Mapping[str, object]) -> ChildView | None:
+    metadata = manifest["metadata"]
+    assert isinstance(metadata, Mapping)
+    there: tuple[ChildView, ...] = (
+        situation.observed.services if manifest["kind"] == "Service" else situation.observed.claims
+    )
+    return next((child for child in there if child.name == metadata["name"]), None)
+
+
+def superseded_jobs(situation: Situation) -> tuple[Deletion, ...]:
+    """Jobs of attempts before the last one, whose logs nobody needs; and the last one's, if it
+    still runs (its failure was seen in other ways than by its failing)."""
+    current = situation.status.attempt
+    return tuple(
+        Deletion("Job", view.name, view.uid)
+        for view in sorted(situation.own_jobs, key=lambda view: view.name)
+        if view.attempt is not None
+        and not view.deleting
+        and (
+            view.attempt < current - 1
+            or (view.attempt < current and not (view.failing or view.complete))
+        )
+    )
+
+
+def unfinished_jobs(job: TrainingJob, observed: Observed) -> tuple[Deletion, ...]:
+    """Jobs that may still have running pods, of a training job that has ended."""
+    return tuple(
+        Deletion("Job", view.name, view.uid)
+        for view in sorted(observed.jobs, key=lambda view: view.name)
+        if view.owner_uid == job.uid and not view.deleting and not (view.complete or view.failing)
+    )
+
+
+def in_the_way(situation: Situation) -> str | None:
+    """What must be gone before the attempt may start: pods of the last attempt, whose rendezvous
+    would be met, and objects of an earlier job of this name."""
+    pods = situation.pods_in_the_way
+    if pods:
+        first = min(pods, key=lambda pod: pod.name)
+        return f"waiting for {len(pods)} pods of an earlier attempt to end, such as {first.name}"
+    seen = situation.observed
+    wanted = {
+        manifest["metadata"]["name"]
+        for manifest in (
+            *manifests.objects(situation.job, situation.spec, situation.settings),
+            {"metadata": {"name": manifests.job_name(situation.job, situation.status.attempt)}},
+        )
+    }
+    for child in (*seen.jobs, *seen.services, *seen.claims):
+        stranger = child.owner_uid != situation.job.uid
+        if child.name in wanted and (child.deleting or stranger):
+            return f"waiting for {child.name}, left by an earlier job of this name, to be deleted"
+    return None

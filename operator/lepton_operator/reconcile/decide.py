@@ -1,0 +1,264 @@
+"""decide: from a job, what is there and what time it is, to what is to be done now.
+
+Level-triggered: nothing is remembered but the status and the objects themselves. Calling it twice
+with the same input gives the same Plan, and calling it after any part of its own writes leads to
+the same end.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from lepton_operator.api.job import TrainingJob
+from lepton_operator.api.names import ConditionType, Reason
+from lepton_operator.api.status import LeptonTrainingJobStatus
+from lepton_operator.api.validation import InvalidSpec, parse_spec
+from lepton_operator.reconcile import (
+    attempts,
+    children,
+    completion,
+    failure,
+    suspension,
+    workers,
+)
+from lepton_operator.reconcile.conditions import (
+    EXISTED,
+    WAS_READY,
+    ready_reason,
+    with_condition,
+    with_phase,
+)
+from lepton_operator.reconcile.failure import Failure, NotYet
+from lepton_operator.reconcile.observed import Observed
+from lepton_operator.reconcile.plan import EventNote, Plan
+from lepton_operator.reconcile.progress import latest_reward, metrics, progress_status, stale
+from lepton_operator.reconcile.settings import Settings
+from lepton_operator.reconcile.situation import Situation
+from lepton_operator.reconcile.text import one_line, plural
+
+AT_ONCE = timedelta(0)
+SOON = timedelta(seconds=2)
+"""To look again at what no event may tell of, such as a node that does not answer."""
+
+
+def decide(job: TrainingJob, observed: Observed, settings: Settings, now: datetime) -> Plan:
+    """What is to be done now for one job."""
+    now = now.replace(microsecond=0)
+    if job.deleting:
+        return Plan(job.status)
+    if job.status.is_true(ConditionType.FINISHED):
+        return Plan(job.status, delete=children.unfinished_jobs(job, observed))
+    seen = job.status.model_copy(update={"observed_generation": job.generation})
+    try:
+        spec = parse_spec(job.spec)
+    except InvalidSpec as error:
+        return fail(job, observed, seen, Reason.INVALID_SPEC, str(error), now)
+    if observed.name_taken is not None:
+        return fail(job, observed, seen, Reason.NAME_TAKEN, observed.name_taken, now)
+    if observed.refused is not None:
+        return fail(job, observed, seen, Reason.INVALID_SPEC, observed.refused, now)
+    situation = Situation(replace(job, status=seen), spec, observed, settings, now)
+    return finish_plan(job, situation, advance(situation))
+
+
+def advance(situation: Situation) -> Plan:
+    """The next step of a job that has not finished."""
+    status, spec, current = situation.status, situation.spec, situation.current_job
+    if status.attempt == 0:
+        return rest(situation) if spec.suspend else count_first_attempt(situation)
+    if current is None:
+        if spec.suspend:
+            return rest(situation)
+        if ready_reason(status) in EXISTED and not status.is_true(ConditionType.SUSPENDED):
+            return after_failure(situation, failure.job_deleted(status.attempt))
+        return start_attempt(situation)
+    if current.complete:
+        return complete(situation)
+    found = failure.find_failure(situation)
+    if isinstance(found, Failure):
+        return after_failure(situation, found)
+    return keep_running(situation, found)
+
+
+def count_first_attempt(situation: Situation) -> Plan:
+    """Count the attempt before anything of it exists; its objects are the next look's."""
+    status = situation.status.model_copy(update={"attempt": 1, "start_time": situation.now})
+    status = suspension.with_suspension(status, situation)
+    status = with_condition(
+        status,
+        ConditionType.PODS_READY,
+        False,
+        Reason.STARTING,
+        f"starting {plural(situation.spec.workers, 'worker')}",
+        situation.now,
+    )
+    return Plan(status, again_in=AT_ONCE)
+
+
+def rest(situation: Situation) -> Plan:
+    """Suspended with no Job: nothing is made."""
+    status = suspension.with_suspension(situation.status, situation)
+    return Plan(status, again_in=SOON if situation.pods_in_the_way else None)
+
+
+def start_attempt(situation: Situation) -> Plan:
+    """Make the objects of the counted attempt, once nothing of the last one runs and its backoff
+    is over."""
+    now, status = situation.now, situation.status
+    status = suspension.with_suspension(status, situation)
+    delete = children.superseded_jobs(situation)
+    obstacle = children.in_the_way(situation)
+    if obstacle is not None:
+        reason = Reason.RESTARTING if status.restarts else Reason.STARTING
+        status = with_condition(status, ConditionType.PODS_READY, False, reason, obstacle, now)
+        return Plan(status, delete=delete, again_in=SOON)
+    start = attempts.start_time(status, situation.spec.failure_policy)
+    if start is not None and now < start:
+        return Plan(status, delete=delete, again_in=start - now)
+    return Plan(
+        status, create=children.missing(situation, with_job=True), delete=delete, again_in=None
+    )
+
+
+def keep_running(situation: Situation, waiting: NotYet | None) -> Plan:
+    """The attempt goes on: report it, and suspend or resume it as asked."""
+    status = workers.with_workers(situation.status, situation)
+    status = with_progress(status, situation)
+    status = suspension.with_suspension(status, situation)
+    change = suspension.change_of_job(situation)
+    current = situation.current_job
+    differs = current is not None and current.suspended is not situation.spec.suspend
+    again = waiting.look_again_in if waiting is not None else None
+    if differs and change is None:
+        again = SOON if again is None else min(again, SOON)
+    return Plan(
+        status,
+        create=children.missing(situation, with_job=False),
+        apply=(*((change,) if change is not None else ()), *children.outdated(situation)),
+        delete=children.superseded_jobs(situation),
+        again_in=again,
+    )
+
+
+def with_progress(status: LeptonTrainingJobStatus, situation: Situation) -> LeptonTrainingJobStatus:
+    """The status with what the first worker last said."""
+    said = situation.observed.progress
+    if said is None:
+        return status
+    return status.model_copy(
+        update={
+            "progress": progress_status(
+                said,
+                time=_whole_seconds(situation.observed.progress_time),
+                trend=situation.observed.trend,
+                previous=status.progress,
+            ),
+            "metrics": metrics(said.metrics) or status.metrics,
+            "reward": latest_reward(None, said.metrics) or status.reward,
+        }
+    )
+
+
+def complete(situation: Situation) -> Plan:
+    """All workers ended well: wait for the last word, then say so."""
+    status = workers.with_workers(situation.status, situation)
+    if completion.may_still_speak(situation):
+        return Plan(with_progress(status, situation), again_in=timedelta(seconds=1))
+    status, message = completion.with_outcome(with_progress(status, situation), situation)
+    now, reason = situation.now, Reason.TRAINING_COMPLETE
+    for kind, value in (
+        (ConditionType.PODS_READY, False),
+        (ConditionType.COMPLETE, True),
+        (ConditionType.FINISHED, True),
+    ):
+        status = with_condition(status, kind, value, reason, message, now)
+    status = status.model_copy(update={"completion_time": now})
+    return Plan(status, events=(EventNote("Normal", reason, message),))
+
+
+def after_failure(situation: Situation, found: Failure) -> Plan:
+    """Note the failed attempt; then count the next one, or fail for good."""
+    spec, settings, now = situation.spec, situation.settings, situation.now
+    policy = spec.failure_policy
+    status = workers.with_workers(situation.status, situation)
+    status = with_progress(status, situation)
+    step = completion.step_reached(situation, status)
+    status = status.model_copy(update={"progress": stale(status.progress)})
+    end = attempts.exhausted(status, found, policy, settings)
+    status = attempts.with_failed_attempt(status, found, policy, now, step)
+    if end is not None:
+        reason, message = end
+        return fail(situation.job, situation.observed, status, reason, message, now)
+    status = attempts.with_next_attempt(status, found)
+    text = f"attempt {status.attempt - 1} failed ({found.failure_class}): {found.message}"
+    start = attempts.start_time(status, policy)
+    wait = start - now if start is not None else AT_ONCE
+    status = with_condition(status, ConditionType.PODS_READY, False, Reason.RESTARTING, text, now)
+    return Plan(
+        status,
+        events=(EventNote("Warning", Reason.ATTEMPT_FAILED, one_line(text, 1000)),),
+        # At least a look at once: the batch Job is to end, and what comes next depends on pods.
+        again_in=min(wait, SOON),
+    )
+
+
+def fail(
+    job: TrainingJob,
+    observed: Observed,
+    status: LeptonTrainingJobStatus,
+    reason: Reason,
+    message: str,
+    now: datetime,
+) -> Plan:
+    """The job has failed for good; what still runs of it is stopped."""
+    for kind, value in (
+        (ConditionType.PODS_READY, False),
+        (ConditionType.FAILED, True),
+        (ConditionType.FINISHED, True),
+    ):
+        status = with_condition(status, kind, value, reason, message, now)
+    status = with_phase(
+        status.model_copy(update={"completion_time": now, "progress": stale(status.progress)})
+    )
+    return Plan(
+        status,
+        delete=children.unfinished_jobs(job, observed),
+        events=(EventNote("Warning", reason, one_line(message, 1000)),),
+    )
+
+
+def finish_plan(job: TrainingJob, situation: Situation, plan: Plan) -> Plan:
+    """The plan with what follows from the difference between the old status and the new: phase,
+    events, and whether its write may wait."""
+    old, new = job.status, with_phase(plan.status)
+    started = (
+        ready_reason(new) in WAS_READY
+        and (ready_reason(old) not in WAS_READY)
+        and not new.is_true(ConditionType.FINISHED)
+    )
+    events = [*suspension.events(old, new)]
+    if started:
+        count = plural(situation.spec.workers, "worker")
+        events.append(
+            EventNote("Normal", Reason.ATTEMPT_STARTED, f"attempt {new.attempt}: {count} ready")
+        )
+    return replace(plan, status=new, events=(*events, *plan.events), urgent=is_urgent(old, new))
+
+
+def is_urgent(old: LeptonTrainingJobStatus, new: LeptonTrainingJobStatus) -> bool:
+    """Whether more moved than progress and counts of workers."""
+    return _essence(old) != _essence(new)
+
+
+def _essence(status: LeptonTrainingJobStatus) -> object:
+    return (
+        status.phase,
+        status.attempt,
+        status.observed_generation,
+        [(c.type, c.status) for c in status.conditions if c.type != ConditionType.PODS_READY],
+        status.is_true(ConditionType.PODS_READY),
+        len(status.attempts),
+    )
+
+
+def _whole_seconds(time: datetime | None) -> datetime | None:
+    return time.replace(microsecond=0) if time is not None else None

@@ -1,0 +1,311 @@
+"""Whether an attempt has failed, in which class, and why: one line from all the evidence."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from lepton_operator.api.names import FailureClass, Reason
+from lepton_operator.reconcile.observed import JobView, PodView
+from lepton_operator.reconcile.situation import LOST_AFTER, Situation
+from lepton_operator.reconcile.text import exit_text, one_line
+from lepton_operator.reconcile.tracebacks import LOST_PEER, Raised, last_line, last_traceback_line
+
+SETTLE = timedelta(seconds=10)
+"""After the first failure, time for what caused it to show: a process that raises may outlive
+the peers that lost their connection to it."""
+MESSAGE_LIMIT = 1000
+
+STARTUP_GRACE = timedelta(seconds=60)
+"""Time for what a container needs (image, Secret) to appear after its pod was placed."""
+TRANSIENT_PULL_GRACE = timedelta(minutes=10)
+"""The same, while the registry does not answer rather than refuse."""
+REFUSED_PULL = ("not found", "denied", "unauthorized", "manifest unknown", "invalid reference")
+PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"})
+BROKEN_IMAGE_NAME = "InvalidImageName"
+START_REASONS = frozenset(
+    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+)
+NOT_STARTED_REASONS = frozenset({"ContainerCannotRun", "StartError"})
+"""How a container ended that never ran: its command is missing or is no program."""
+
+INTERRUPTIONS = {
+    "PreemptionByScheduler": (Reason.PREEMPTED, "was preempted by the scheduler"),
+    "DeletionByTaintManager": (Reason.NODE_LOST, "was removed because its node is unhealthy"),
+    "DeletionByPodGC": (Reason.NODE_LOST, "was removed because its node is gone"),
+    "EvictionByEvictionAPI": (Reason.EVICTED, "was evicted to drain its node"),
+    "TerminationByKubelet": (Reason.EVICTED, "was ended by the kubelet"),
+    "Evicted": (Reason.EVICTED, "was evicted by the kubelet"),
+    "NodeLost": (Reason.NODE_LOST, "was lost with its node"),
+    "NodeShutdown": (Reason.NODE_LOST, "was ended because its node shut down"),
+    "Terminated": (Reason.NODE_LOST, "was ended because its node shut down"),
+    "Preempting": (Reason.PREEMPTED, "was preempted on its node"),
+    "NodeAffinity": (Reason.EVICTED, "was refused by its node"),
+    "UnexpectedAdmissionError": (Reason.EVICTED, "was refused by its node"),
+}
+"""Reasons of a DisruptionTarget condition and of a pod's status that are the infrastructure's."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt failed."""
+
+    failure_class: FailureClass
+    reason: Reason
+    message: str
+    rank: int | None = None
+    exit_code: int | None = None
+    node: str | None = None
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """Something is wrong, but the evidence may not be complete."""
+
+    look_again_in: timedelta
+
+
+class Kind(IntEnum):
+    """Which of two causes at the same second is told: the lower one."""
+
+    OWN = 0
+    """The program ended by itself."""
+    TAKEN = 1
+    """Somebody or something took the pod away."""
+    SECONDARY = 2
+    """A peer's end caused it, or our own request to end."""
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One pod's part in a failure."""
+
+    kind: Kind
+    time: datetime | None
+    rank: int
+    failure: Failure
+
+    @property
+    def order(self) -> tuple[bool, bool, datetime | int, Kind, int]:
+        """What comes first caused the others; what is secondary never does."""
+        unknown = self.time is None
+        when = 0 if self.time is None else self.time
+        return self.kind is Kind.SECONDARY, unknown, when, self.kind, self.rank
+
+
+def find_failure(situation: Situation) -> Failure | NotYet | None:
+    """Why the current attempt failed, if it has."""
+    current = situation.current_job
+    if current is None or current.complete:
+        return None
+    suspending = current.suspended or situation.spec.suspend
+    if suspending and not current.failing:
+        return None  # Pods that are asked to end exit as they like.
+    cannot_start = find_start_failure(situation)
+    if isinstance(cannot_start, Failure):
+        return cannot_start
+    causes = [c for pod in situation.pods if (c := cause_of(pod, current, situation)) is not None]
+    if not causes and not current.failing:
+        return cannot_start
+    wait = not_settled(causes, current, situation)
+    if wait is not None:
+        return wait
+    return explain(causes, current, situation)
+
+
+def explain(causes: list[Cause], current: JobView, situation: Situation) -> Failure:
+    """The first cause; when only consequences are visible, what is missing is the cause."""
+    first = min(causes, key=lambda cause: cause.order, default=None)
+    if first is not None and first.kind is not Kind.SECONDARY:
+        return first.failure
+    seen = {pod.rank for pod in situation.pods}
+    missing = [rank for rank in range(situation.spec.workers) if rank not in seen]
+    if missing:
+        return Failure(
+            FailureClass.INFRASTRUCTURE,
+            Reason.POD_DELETED,
+            f"the pod of rank {missing[0]} is gone",
+            rank=missing[0],
+        )
+    if first is not None:
+        return first.failure
+    told = one_line(current.failed_message or current.failed_reason or "it gives no reason", 500)
+    return Failure(
+        FailureClass.APPLICATION, Reason.JOB_FAILED, f"Job {current.name} failed: {told}"
+    )
+
+
+def not_settled(causes: list[Cause], current: JobView, situation: Situation) -> NotYet | None:
+    """How long to wait for more evidence; None when it is all there."""
+    if current.failed:
+        return None
+    primary = [c.time for c in causes if c.kind is Kind.OWN and c.time is not None]
+    lost = [
+        pod.delete_requested_time
+        for pod in situation.pods
+        if pod.delete_requested_time is not None and not pod.finished
+    ]
+    ends = [time + SETTLE for time in primary] + [time + LOST_AFTER for time in lost]
+    if not ends:
+        return NotYet(SETTLE)
+    left = min(ends) - situation.now
+    return NotYet(left) if left > timedelta(0) else None
+
+
+def cause_of(pod: PodView, current: JobView, situation: Situation) -> Cause | None:
+    """What this pod tells about the failure; None for one that runs or ended well."""
+    rank = pod.rank or 0
+    asked, ended = pod.delete_requested_time, pod.finished_time
+    failing = current.failing_time
+    ended_before = asked is not None and ended is not None and ended < asked
+    if asked is not None and not ended_before:
+        if failing is not None and asked > failing:
+            # The Job controller ends what is left of a Job that fails.
+            return None if pod.exit_code is None else _own_end(pod, situation, asked_to_end=True)
+        interruption = _interruption(pod) or Failure(
+            FailureClass.INFRASTRUCTURE,
+            Reason.POD_DELETED,
+            f"the pod of rank {rank}{_place(pod)} was deleted",
+            rank=rank,
+            node=pod.node,
+        )
+        return Cause(Kind.TAKEN, asked, rank, interruption)
+    if pod.phase != "Failed" and not pod.exit_code:
+        return None
+    interruption_ = _interruption(pod)
+    if interruption_ is not None:
+        return Cause(Kind.TAKEN, ended, rank, interruption_)
+    return _own_end(pod, situation)
+
+
+def _interruption(pod: PodView) -> Failure | None:
+    known = INTERRUPTIONS.get(pod.disruption or "") or INTERRUPTIONS.get(pod.reason or "")
+    if known is None and pod.disruption is not None:
+        known = (Reason.EVICTED, f"was disrupted ({one_line(pod.disruption, 100)})")
+    if known is None:
+        return None
+    reason, text = known
+    return Failure(
+        FailureClass.INFRASTRUCTURE,
+        reason,
+        f"the pod of rank {pod.rank or 0}{_place(pod)} {text}",
+        rank=pod.rank,
+        exit_code=pod.exit_code,
+        node=pod.node,
+    )
+
+
+def _own_end(pod: PodView, situation: Situation, *, asked_to_end: bool = False) -> Cause:
+    """The pod's container ended by itself, or because its peers did."""
+    rank = pod.rank or 0
+    failure_class, reason, kind = FailureClass.APPLICATION, Reason.ERROR, Kind.OWN
+    raised = raised_in(pod, situation)
+    word = situation.observed.last_words.get(pod.uid)
+    code = pod.exit_code
+    peers = situation.spec.workers > 1
+    if pod.termination_reason in NOT_STARTED_REASONS:
+        told = one_line(pod.termination_message or "it gives no reason", MESSAGE_LIMIT - 200)
+        text = f"the container of rank {rank} can't start{_place(pod)}: {told}"
+        failure_class, reason = FailureClass.INVALID, Reason.CONTAINER_CANNOT_START
+        return Cause(
+            kind,
+            pod.finished_time,
+            rank,
+            Failure(failure_class, reason, text, rank, code, pod.node),
+        )
+    if pod.termination_reason == "OOMKilled":
+        failure_class, reason = FailureClass.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY
+        how = "ran out of memory"
+        raised = None
+    else:
+        if word is not None and word.error is not None and word.error.invalid:
+            failure_class, reason = FailureClass.INVALID, Reason.INVALID_SPEC
+        elif peers and (
+            (word is not None and word.error is not None and word.error.secondary)
+            or (raised is not None and raised.secondary)
+        ):
+            kind = Kind.SECONDARY
+        if raised is not None and raised.exit_code is not None:
+            code = raised.exit_code if raised.exit_code >= 0 else 128 - raised.exit_code
+        how = exit_text(code) if code is not None else "failed"
+    if asked_to_end:
+        kind = Kind.SECONDARY
+    told_rank = raised.rank if raised is not None and raised.rank is not None else rank
+    text = f"rank {told_rank} {how}{_place(pod)}"
+    if raised is not None and raised.line:
+        text = f"{text}: {raised}"
+    return Cause(
+        kind,
+        pod.finished_time,
+        rank,
+        Failure(failure_class, reason, one_line(text, MESSAGE_LIMIT), told_rank, code, pod.node),
+    )
+
+
+def raised_in(pod: PodView, situation: Situation) -> Raised | None:
+    """What the pod's program died of: by its last word, else by the end of its log."""
+    word = situation.observed.last_words.get(pod.uid)
+    if word is not None and word.error is not None:
+        return Raised(word.error.line, word.error.where, rank=word.rank)
+    for text in (situation.observed.log_tails.get(pod.uid), pod.termination_message):
+        if not text or (word is not None and text == pod.termination_message):
+            continue
+        found = last_traceback_line(text)
+        if found is not None:
+            return found
+        line = last_line(text)
+        if line is not None:
+            lost = LOST_PEER.search(text)
+            return Raised(line if lost is None or LOST_PEER.search(line) else f"{line} ({lost[0]})")
+    return None
+
+
+def find_start_failure(situation: Situation) -> Failure | NotYet | None:
+    """Whether a container can't start, and time won't help."""
+    waits = []
+    for pod in sorted(situation.pods, key=lambda pod: pod.rank or 0):
+        known = _start_failure(pod)
+        if known is None:
+            continue
+        failure, grace = known
+        left = (pod.started_time or situation.now) + grace - situation.now
+        if left <= timedelta(0):
+            return failure
+        waits.append(left)
+    return NotYet(min(waits)) if waits else None
+
+
+def _start_failure(pod: PodView) -> tuple[Failure, timedelta] | None:
+    waiting, told = pod.waiting_reason or "", pod.waiting_message or ""
+    if waiting == BROKEN_IMAGE_NAME:
+        reason, grace = Reason.IMAGE_PULL_FAILED, timedelta(0)
+    elif waiting in PULL_REASONS:
+        refused = any(sign in told.lower() for sign in REFUSED_PULL)
+        grace = STARTUP_GRACE if refused else TRANSIENT_PULL_GRACE
+        reason = Reason.IMAGE_PULL_FAILED
+    elif waiting in START_REASONS:
+        reason, grace = Reason.CONTAINER_CANNOT_START, STARTUP_GRACE
+    else:
+        return None
+    what = "pull its image" if reason is Reason.IMAGE_PULL_FAILED else "start its container"
+    text = f"the pod of rank {pod.rank or 0} can't {what}{_place(pod)}: {told or waiting}"
+    failure = Failure(
+        FailureClass.INVALID,
+        reason,
+        one_line(text, MESSAGE_LIMIT),
+        rank=pod.rank,
+        node=pod.node,
+    )
+    return failure, grace
+
+
+def job_deleted(attempt: int) -> Failure:
+    """Somebody deleted the batch Job of a running attempt."""
+    return Failure(
+        FailureClass.INFRASTRUCTURE,
+        Reason.JOB_DELETED,
+        f"the batch Job of attempt {attempt} was deleted",
+    )
+
+
+def _place(pod: PodView) -> str:
+    return f" on {pod.node}" if pod.node else ""

@@ -1,0 +1,391 @@
+"""The objects of one attempt: a batch Job, a headless Service for its names, a claim."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lepton.spec.agent import AgentSpec
+from lepton.spec.environment import EnvironmentSpec
+from lepton.spec.run import (
+    PORT_VARIABLE,
+    RUN_VARIABLE,
+    STORAGE_VARIABLE,
+    TERMINATION_LOG_VARIABLE,
+    RunConfiguration,
+)
+from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
+
+from lepton_operator.api import names
+from lepton_operator.api.job import TrainingJob
+from lepton_operator.api.spec import AccessMode, LeptonTrainingJobSpec, Storage
+from lepton_operator.reconcile.observed import ANNOTATION_INDEX, JobView
+from lepton_operator.reconcile.settings import Settings
+
+Manifest = dict[str, Any]
+
+CONTAINER = "worker"
+RENDEZVOUS_PORT = 29_500
+"""torchrun's own default."""
+STORAGE_MOUNT = "/lepton/storage"
+STORAGE_VOLUME = "lepton-storage"
+TEMPORARY_MOUNT = "/tmp"
+TEMPORARY_VOLUME = "lepton-tmp"
+TERMINATION_LOG = "/dev/termination-log"
+NON_ROOT = 65_532
+"""User and group of the workers, as in distroless images."""
+GRACE_SECONDS = 30
+"""Time that a worker has to write a checkpoint when it is asked to end."""
+GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
+GPU_RESOURCE_PREFIXES = ("nvidia.com/mig-", "gpu.intel.com/")
+
+
+def digest(manifest: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits that tell one manifest from another; order of keys is no matter."""
+    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def job_name(job: TrainingJob, attempt: int) -> str:
+    """Name of an attempt's batch Job."""
+    return f"{job.name}-{attempt}"
+
+
+def run_folder(job: TrainingJob) -> str:
+    """Folder of this job's files on its storage; another job of the same name has another."""
+    return f"{job.name}-{job.uid[:8]}"
+
+
+def claim_name(job: TrainingJob, spec: LeptonTrainingJobSpec) -> str | None:
+    """The claim that the job's files are on, if any."""
+    if spec.storage is None:
+        return None
+    return spec.storage.claim_name or job.name
+
+
+def processes_per_worker(spec: LeptonTrainingJobSpec) -> int:
+    """One process a GPU, and one where there is none."""
+    gpus = 0
+    for name, amount in spec.resources.limits.items():
+        if name in GPU_RESOURCES or name.startswith(GPU_RESOURCE_PREFIXES):
+            text = str(amount)
+            gpus += int(text) if text.isdigit() else 0
+    return max(1, gpus)
+
+
+def objects(
+    job: TrainingJob, spec: LeptonTrainingJobSpec, settings: Settings
+) -> tuple[Manifest, ...]:
+    """What every attempt of the job needs beside its Job."""
+    found = []
+    if spec.workers > 1:
+        found.append(service(job))
+    if spec.storage is not None and spec.storage.size is not None:
+        found.append(claim(job, spec.storage))
+    return tuple(found)
+
+
+def service(job: TrainingJob) -> Manifest:
+    """The headless Service that gives workers their names before they are ready."""
+    return _finished(
+        job,
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": _metadata(job, job.name),
+            "spec": {
+                "clusterIP": "None",
+                "publishNotReadyAddresses": True,
+                "selector": {names.LABEL_JOB_NAME: job.name},
+                "ports": [
+                    {
+                        "name": "rendezvous",
+                        "port": RENDEZVOUS_PORT,
+                        "targetPort": RENDEZVOUS_PORT,
+                        "protocol": "TCP",
+                    }
+                ],
+            },
+        },
+    )
+
+
+def claim(job: TrainingJob, storage: Storage) -> Manifest:
+    """The claim that `storage.size` asks for."""
+    wanted: Manifest = {
+        "accessModes": [storage.access_mode or AccessMode.READ_WRITE_ONCE],
+        "resources": {"requests": {"storage": storage.size}},
+    }
+    if storage.storage_class_name is not None:
+        wanted["storageClassName"] = storage.storage_class_name
+    return _finished(
+        job,
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": _metadata(job, job.name),
+            "spec": wanted,
+        },
+    )
+
+
+def batch_job(
+    job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int, settings: Settings
+) -> Manifest:
+    """The Job of one attempt. It never restarts a pod: starting anew is a new attempt."""
+    return _finished(
+        job,
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": _metadata(job, job_name(job, attempt), attempt),
+            "spec": {
+                "completionMode": "Indexed",
+                "completions": spec.workers,
+                "parallelism": spec.workers,
+                "backoffLimit": 0,
+                "podReplacementPolicy": "Failed",
+                "suspend": False,
+                "template": _pod_template(job, spec, attempt, settings),
+            },
+        },
+    )
+
+
+def suspension(view: JobView, suspend: bool) -> Manifest:
+    """What is applied to an existing Job to suspend or resume it: this field and nothing else,
+    since the pod template can't change and may have been made by another version of the operator.
+    The UID keeps the apply from making a Job where there is none any more."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"namespace": view.namespace, "name": view.name, "uid": view.uid},
+        "spec": {"suspend": suspend},
+    }
+
+
+def _metadata(job: TrainingJob, name: str, attempt: int | None = None) -> Manifest:
+    return {
+        "namespace": job.namespace,
+        "name": name,
+        "labels": _labels(job, attempt),
+        "ownerReferences": [
+            {
+                "apiVersion": names.API_VERSION,
+                "kind": names.KIND,
+                "name": job.name,
+                "uid": job.uid,
+                "controller": True,
+                "blockOwnerDeletion": True,
+            }
+        ],
+    }
+
+
+def _labels(job: TrainingJob, attempt: int | None) -> dict[str, str]:
+    labels = {
+        "app.kubernetes.io/name": "lepton-training",
+        names.LABEL_MANAGED_BY: names.MANAGER,
+        names.LABEL_JOB_NAME: job.name,
+    }
+    if attempt is not None:
+        labels[names.LABEL_ATTEMPT] = str(attempt)
+    return labels
+
+
+def _finished(job: TrainingJob, manifest: Manifest) -> Manifest:
+    """The manifest with its own digest in an annotation."""
+    annotations = {names.ANNOTATION_DESIRED_HASH: digest(manifest)}
+    return {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
+
+
+def _pod_template(
+    job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int, settings: Settings
+) -> Manifest:
+    template = spec.template
+    metadata: Manifest = {"labels": {**template.labels, **_labels(job, attempt)}}
+    if template.annotations:
+        metadata["annotations"] = dict(template.annotations)
+    pod: Manifest = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": NON_ROOT,
+            "runAsGroup": NON_ROOT,
+            "fsGroup": NON_ROOT,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(job, spec, attempt, settings)],
+        "volumes": _volumes(job, spec),
+    }
+    if spec.workers > 1:
+        pod["subdomain"] = job.name
+    affinity = _affinity(job, spec, attempt)
+    for field, value in (
+        ("affinity", affinity),
+        ("nodeSelector", dict(template.node_selector)),
+        ("tolerations", list(template.tolerations)),
+        ("runtimeClassName", template.runtime_class_name),
+        ("serviceAccountName", template.service_account_name),
+        ("imagePullSecrets", [{"name": secret.name} for secret in spec.image_pull_secrets]),
+    ):
+        if value:
+            pod[field] = value
+    return {"metadata": metadata, "spec": pod}
+
+
+def _container(
+    job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int, settings: Settings
+) -> Manifest:
+    container: Manifest = {
+        "name": CONTAINER,
+        "image": spec.image or settings.trainer_image,
+        "env": _environment(job, spec, attempt, settings),
+        "ports": [{"name": "metrics", "containerPort": settings.progress_port, "protocol": "TCP"}],
+        "volumeMounts": _mounts(spec),
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    if spec.environment is not None:
+        container["command"] = ["lepton", "worker"]
+        container["readinessProbe"] = {
+            "httpGet": {"path": "/healthz", "port": "metrics"},
+            "periodSeconds": 2,
+            "timeoutSeconds": 2,
+        }
+    elif spec.command is not None:
+        container["command"] = list(spec.command)
+    if spec.args:
+        container["args"] = list(spec.args)
+    if spec.image_pull_policy is not None:
+        container["imagePullPolicy"] = str(spec.image_pull_policy)
+    resources = {
+        kind: dict(amounts)
+        for kind, amounts in (
+            ("requests", spec.resources.requests),
+            ("limits", spec.resources.limits),
+        )
+        if amounts
+    }
+    if resources:
+        container["resources"] = resources
+    return container
+
+
+def _environment(
+    job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int, settings: Settings
+) -> list[Manifest]:
+    """The operator's variables, then the user's; a default of ours gives way to the user's."""
+    processes = processes_per_worker(spec)
+    first = f"{job_name(job, attempt)}-0.{job.name}" if spec.workers > 1 else "localhost"
+    ours: dict[str, Any] = {
+        "HOME": TEMPORARY_MOUNT,
+        "PYTHONUNBUFFERED": "1",
+        PORT_VARIABLE: str(settings.progress_port),
+        TERMINATION_LOG_VARIABLE: TERMINATION_LOG,
+        "PET_NNODES": str(spec.workers),
+        "PET_NPROC_PER_NODE": str(processes),
+        "PET_NODE_RANK": _INDEX,
+        "PET_RDZV_BACKEND": "static",
+        "PET_RDZV_ENDPOINT": f"{first}:{RENDEZVOUS_PORT}",
+        "PET_RDZV_ID": f"{job.uid}-{attempt}",
+        "PET_MASTER_ADDR": first,
+        "PET_MASTER_PORT": str(RENDEZVOUS_PORT),
+        "MASTER_ADDR": first,
+        "MASTER_PORT": str(RENDEZVOUS_PORT),
+        "WORLD_SIZE": str(spec.workers * processes),
+    }
+    if processes == 1:
+        ours["RANK"] = _INDEX
+    if spec.storage is not None:
+        ours[STORAGE_VARIABLE] = f"{STORAGE_MOUNT}/{run_folder(job)}"
+    if spec.environment is not None:
+        ours[RUN_VARIABLE] = run_configuration(job, spec, spec.environment).model_dump_json(
+            by_alias=True, exclude_none=True
+        )
+    taken = {variable.name for variable in spec.env}
+    found = [
+        {"name": name, **(value if isinstance(value, dict) else {"value": value})}
+        for name, value in ours.items()
+        if name not in taken
+    ]
+    for variable in spec.env:
+        entry: Manifest = {"name": variable.name}
+        if variable.value is not None:
+            entry["value"] = variable.value
+        if variable.value_from is not None:
+            entry["valueFrom"] = dict(variable.value_from)
+        found.append(entry)
+    return found
+
+
+_INDEX = {"valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{ANNOTATION_INDEX}']"}}}
+
+
+def run_configuration(
+    job: TrainingJob, spec: LeptonTrainingJobSpec, environment: EnvironmentSpec
+) -> RunConfiguration:
+    """What lepton's trainer is told."""
+    return RunConfiguration(
+        job=f"{job.namespace}/{job.name}",
+        environment=environment,
+        agent=spec.agent or AgentSpec(),
+        trainer=spec.trainer or TrainerSpec(),
+        evaluation=spec.evaluation or EvaluationSpec(),
+        checkpoint=spec.checkpoint or CheckpointSpec(),
+    )
+
+
+def _volumes(job: TrainingJob, spec: LeptonTrainingJobSpec) -> list[Manifest]:
+    found = [dict(volume) for volume in spec.template.volumes]
+    if not _users_own_temporary(spec):
+        found.append({"name": TEMPORARY_VOLUME, "emptyDir": {}})
+    name = claim_name(job, spec)
+    if name is not None:
+        found.append({"name": STORAGE_VOLUME, "persistentVolumeClaim": {"claimName": name}})
+    return found
+
+
+def _mounts(spec: LeptonTrainingJobSpec) -> list[Manifest]:
+    found = [dict(mount) for mount in spec.template.volume_mounts]
+    if not _users_own_temporary(spec):
+        found.append({"name": TEMPORARY_VOLUME, "mountPath": TEMPORARY_MOUNT})
+    if spec.storage is not None:
+        found.append({"name": STORAGE_VOLUME, "mountPath": STORAGE_MOUNT})
+    return found
+
+
+def _users_own_temporary(spec: LeptonTrainingJobSpec) -> bool:
+    return any(
+        str(mount.get("mountPath", "")).rstrip("/") == TEMPORARY_MOUNT
+        for mount in spec.template.volume_mounts
+    )
+
+
+def _affinity(job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int) -> Manifest:
+    """The user's affinity; and one node for all workers, where only one can mount the claim."""
+    affinity: Manifest = dict(spec.template.affinity or {})
+    storage = spec.storage
+    if spec.workers == 1 or storage is None or storage.size is None:
+        return affinity
+    if storage.access_mode is AccessMode.READ_WRITE_MANY:
+        return affinity
+    together = dict(affinity.get("podAffinity") or {})
+    required = "requiredDuringSchedulingIgnoredDuringExecution"
+    together[required] = [
+        *(together.get(required) or ()),
+        {
+            "labelSelector": {"matchLabels": _labels(job, attempt)},
+            "topologyKey": "kubernetes.io/hostname",
+        },
+    ]
+    return {**affinity, "podAffinity": together}

@@ -1,0 +1,65 @@
+"""One job at one moment: what is asked for, what is there, what time it is."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from lepton_operator.api.job import TrainingJob
+from lepton_operator.api.spec import LeptonTrainingJobSpec
+from lepton_operator.api.status import LeptonTrainingJobStatus
+from lepton_operator.reconcile.manifests import GRACE_SECONDS
+from lepton_operator.reconcile.observed import JobView, Observed, PodView
+from lepton_operator.reconcile.settings import Settings
+
+LOST_AFTER = timedelta(seconds=GRACE_SECONDS + 30)
+"""A pod that was asked to end so long ago and has not is on a node that does not answer."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the policies look at."""
+
+    job: TrainingJob
+    spec: LeptonTrainingJobSpec
+    observed: Observed
+    settings: Settings
+    now: datetime
+    """In whole seconds, as the API server's times are."""
+
+    @property
+    def status(self) -> LeptonTrainingJobStatus:
+        """What was last written."""
+        return self.job.status
+
+    @property
+    def own_jobs(self) -> tuple[JobView, ...]:
+        """Batch Jobs that this training job owns; one of the same name that was deleted may have
+        left others."""
+        return tuple(j for j in self.observed.jobs if j.owner_uid == self.job.uid)
+
+    @property
+    def current_job(self) -> JobView | None:
+        """The batch Job of the current attempt, unless it is being deleted."""
+        wanted = self.status.attempt
+        return next((j for j in self.own_jobs if j.attempt == wanted and not j.deleting), None)
+
+    @property
+    def pods(self) -> tuple[PodView, ...]:
+        """Pods of the current attempt's Job."""
+        current = self.current_job
+        if current is None:
+            return ()
+        return tuple(pod for pod in self.observed.pods if pod.owner_uid == current.uid)
+
+    @property
+    def pods_in_the_way(self) -> tuple[PodView, ...]:
+        """Pods of whatever attempt, or of an earlier job of this name, that still run."""
+        return tuple(pod for pod in self.observed.pods if not self.is_over(pod))
+
+    def is_over(self, pod: PodView) -> bool:
+        """Whether nothing of the pod runs, as far as can be known."""
+        return pod.finished or self.is_lost(pod)
+
+    def is_lost(self, pod: PodView) -> bool:
+        """Whether the pod was asked to end and its node does not answer."""
+        asked = pod.delete_requested_time
+        return not pod.finished and asked is not None and self.now >= asked + LOST_AFTER

@@ -1,0 +1,67 @@
+"""`status.workers` and the condition PodsReady: what the pods of the current attempt do."""
+
+from lepton_operator.api.names import ConditionType, Reason
+from lepton_operator.api.status import LeptonTrainingJobStatus, WorkersStatus
+from lepton_operator.reconcile.conditions import WAS_READY, ready_reason, with_condition
+from lepton_operator.reconcile.observed import PodView
+from lepton_operator.reconcile.situation import Situation
+from lepton_operator.reconcile.text import one_line, plural
+
+
+def workers_status(situation: Situation) -> WorkersStatus:
+    """Pods by state. A worker is counted once, whatever was replaced."""
+    pods, total = situation.pods, situation.spec.workers
+    ready = sum(is_ready(pod) for pod in pods)
+    succeeded = sum(pod.phase == "Succeeded" for pod in pods)
+    current = situation.current_job
+    if current is not None and current.complete:
+        ready, succeeded = 0, total
+    return WorkersStatus(
+        ready=ready,
+        active=sum(not pod.finished for pod in pods),
+        succeeded=succeeded,
+        failed=sum(pod.phase == "Failed" for pod in pods),
+        total=total,
+        summary=f"{min(total, ready + succeeded)}/{total}",
+    )
+
+
+def is_ready(pod: PodView) -> bool:
+    """Whether the worker trains."""
+    return pod.ready and not pod.finished and not pod.deleting
+
+
+def with_workers(status: LeptonTrainingJobStatus, situation: Situation) -> LeptonTrainingJobStatus:
+    """The status with the workers' state and PodsReady."""
+    workers = workers_status(situation)
+    status = status.model_copy(update={"workers": workers})
+    total = workers.total
+    was_ready = ready_reason(status) in WAS_READY
+    # A worker that is done was ready: its end is no step back.
+    if workers.ready + workers.succeeded >= total:
+        reason, message = Reason.ALL_PODS_READY, f"{plural(total, 'worker')} ready"
+        return with_condition(
+            status, ConditionType.PODS_READY, True, reason, message, situation.now
+        )
+    if was_ready:
+        reason = Reason.PODS_NOT_READY
+    else:
+        reason = Reason.RESTARTING if status.restarts else Reason.PODS_PENDING
+    message = f"{workers.ready + workers.succeeded} of {plural(total, 'worker')} ready"
+    obstacle = first_obstacle(situation)
+    if obstacle:
+        message = f"{message}; {obstacle}"
+    return with_condition(status, ConditionType.PODS_READY, False, reason, message, situation.now)
+
+
+def first_obstacle(situation: Situation) -> str | None:
+    """Why the first worker that is not ready is not, where Kubernetes tells."""
+    for pod in sorted(situation.pods, key=lambda pod: pod.rank or 0):
+        if is_ready(pod) or pod.finished:
+            continue
+        if pod.unschedulable:
+            return one_line(f"rank {pod.rank or 0} can't be placed: {pod.unschedulable}", 500)
+        if pod.waiting_reason and pod.waiting_reason != "ContainerCreating":
+            told = pod.waiting_message or "no details"
+            return one_line(f"rank {pod.rank or 0} waits: {pod.waiting_reason}: {told}", 500)
+    return None
