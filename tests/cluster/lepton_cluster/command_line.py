@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 
 from . import build, lifecycle, packages, registry
@@ -27,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     nodes.add_argument("count", type=_count, metavar="N")
     push = commands.add_parser("push", help="copy images from buildah or docker to the cluster")
     push.add_argument("images", nargs="+", metavar="IMAGE", help="localhost/lepton/trainer:dev")
+    push.add_argument("--quiet", action="store_true", help="print only the images by digest")
     commands.add_parser("clean-cache", help="remove all builds that no running cluster uses")
     return main
 
@@ -40,8 +42,10 @@ def _count(text: str) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    # `status | head` is not an error.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        return _run(options, default_layout(), Progress())
+        return _run(options, default_layout(), Progress(getattr(options, "quiet", False)))
     except ClusterError as error:
         print(f"error: {error.report()}", file=sys.stderr)
         return 1
@@ -70,7 +74,7 @@ def _run(options: argparse.Namespace, layout: Layout, progress: Progress) -> int
         case "push":
             init, facts = lifecycle.running(layout)
             for image in options.images:
-                registry.push(layout, progress, init, facts.node_address, image)
+                print(registry.push(layout, progress, init, facts.node_address, image))
         case "status":
             return _status(layout, as_json=options.json)
         case "clean-cache":

@@ -224,7 +224,6 @@ def kubelet(cgroup: str, cgroup_version: int) -> Document:
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{cgroup}",
         "enforceNodeAllocatable": [],
-        "localStorageCapacityIsolation": False,
         "failSwapOn": False,
         "makeIPTablesUtilChains": False,
         "maxPods": 250,

@@ -22,14 +22,17 @@ class Step:
 class Progress:
     """Prints to stderr, so that stdout stays free for results."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
         self.start = time.monotonic()
         self.terminal = sys.stderr.isatty()
+        self.quiet = quiet
 
     def elapsed(self) -> float:
         return time.monotonic() - self.start
 
     def line(self, text: str) -> None:
+        if self.quiet:
+            return
         print(f"{self.elapsed():6.1f} s  {text}", file=sys.stderr, flush=True)
 
     @contextmanager
@@ -48,7 +51,8 @@ class Progress:
                     print(text, file=sys.stderr, flush=True)
 
         painter = threading.Thread(target=show, daemon=True)
-        painter.start()
+        if not self.quiet:
+            painter.start()
         outcome = "failed"
         try:
             yield step
@@ -58,8 +62,9 @@ class Progress:
             raise
         finally:
             done.set()
-            painter.join()
-            if self.terminal:
+            if not self.quiet:
+                painter.join()
+            if self.terminal and not self.quiet:
                 print("\r\033[K", end="", file=sys.stderr)
             took = time.monotonic() - began
             mark = "" if outcome == "done" else f" {outcome}"

@@ -37,8 +37,11 @@ def repository(image: str) -> str:
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
-def push(layout: Layout, progress: Progress, init: int, address: str, image: str) -> None:
-    """Copies `image` from buildah's or docker's storage; pods find it under the same name."""
+def push(layout: Layout, progress: Progress, init: int, address: str, image: str) -> str:
+    """Copies `image` from buildah's or docker's storage; pods find it under the same name.
+
+    Returns the image by digest, which changes whenever the image does.
+    """
     name = repository(image)
     tool = _tool_that_has(image)
     with progress.step(f"push {image} ({tool})"):
@@ -48,6 +51,19 @@ def push(layout: Layout, progress: Progress, init: int, address: str, image: str
             _push_with_docker(layout, image, address, name)
     with progress.step(f"unpack {image} on the node"):
         machine.run(init, components.pull(PREFIX + name), timeout=PULL_SECONDS)
+    plain, _, tag = name.rpartition(":")
+    return f"{PREFIX}{plain}@{_digest(address, plain, tag)}"
+
+
+def _digest(address: str, name: str, tag: str) -> str:
+    kinds = ("oci.image.manifest.v1", "oci.image.index.v1", "docker.distribution.manifest.v2")
+    request = Request(
+        f"http://{address}:{REGISTRY_PORT}/v2/{name}/manifests/{tag}",
+        headers={"Accept": ", ".join(f"application/vnd.{kind}+json" for kind in kinds)},
+        method="HEAD",
+    )
+    with build_opener(ProxyHandler({})).open(request, timeout=10) as response:
+        return str(response.headers["Docker-Content-Digest"])
 
 
 def is_up(address: str) -> bool:
