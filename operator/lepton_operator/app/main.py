@@ -19,14 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
         "run", help="run the operator, in the cluster or outside it with KUBECONFIG"
     )
     options.add_arguments(run)
-    commands.add_parser("crd", help="print the CustomResourceDefinition")
-    parsed = parser.parse_args(arguments)
-    if parsed.command == "crd":
-        from lepton_operator.api.crd import as_yaml
-
-        print(as_yaml(), end="")
-        return 0
-    return _run(options.from_arguments(parsed))
+    return _run(options.from_arguments(parser.parse_args(arguments)))
 
 
 def _run(chosen: options.Options) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +37,17 @@ OWNED_STATUS_FIELDS = frozenset(
 """Fields of status that are ours to remove; those of a newer version are left alone."""
 
 
+@dataclass(frozen=True)
+class Obstacle:
+    """What stands in the way of a job's objects for good."""
+
+    uid: str
+    """Of the job."""
+    text: str
+    name_taken: bool
+    """Whether it is somebody else's object of the same name; else the API server's refusal."""
+
+
 class Reconciler:
     """Brings one job a step closer to what its manifest asks for."""
 
@@ -59,29 +71,31 @@ class Reconciler:
         self._metrics = metrics
         self._log_tails: dict[Key, dict[str, str]] = {}
         """Of each job's failed pods without a last word, by the pod's UID; read once."""
-        self._refused: dict[str, str] = {}
-        """What the API server refused for good, by UID of the job."""
+        self._obstacles: dict[Key, Obstacle] = {}
+        """Why an object of a job can't be made, until decide has put it into the status."""
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass; returns in how many seconds to look again, if at all."""
         job = self._caches.training_jobs.get(*key)
         if job is None or job.deleting:
-            self._forget(key, job)
+            self._forget(key)
             return None
         observed = await self._observe(job)
         plan = decide(job, observed, self._settings, datetime.now(UTC))
         return await self._carry_out(job, plan)
 
-    def _forget(self, key: Key, job: TrainingJob | None) -> None:
+    def _forget(self, key: Key) -> None:
         self._board.forget(key)
         self._pacer.forget(key)
         self._log_tails.pop(key, None)
-        if job is not None:
-            self._refused.pop(job.uid, None)
+        self._obstacles.pop(key, None)
 
     async def _observe(self, job: TrainingJob) -> Observed:
         jobs, pods, services, claims = self._caches.children_of(job.key)
         sample = self._board.get(job.key, job.status.attempt)
+        obstacle = self._obstacles.get(job.key)
+        if obstacle is not None and obstacle.uid != job.uid:
+            obstacle = None
         last_words: dict[str, LastWord] = {}
         silent: list[PodView] = []
         for pod in pods:
@@ -102,7 +116,8 @@ class Reconciler:
             trend=sample.trend if sample else None,
             last_words=last_words,
             log_tails=await self._logs_of(job, silent),
-            refused=self._refused.get(job.uid),
+            refused=obstacle.text if obstacle and not obstacle.name_taken else None,
+            name_taken=obstacle.text if obstacle and obstacle.name_taken else None,
         )
 
     async def _logs_of(self, job: TrainingJob, pods: list[PodView]) -> dict[str, str]:
@@ -146,13 +161,13 @@ class Reconciler:
         try:
             await self._write_children(job, plan)
         except NameTaken as error:
-            self._refused[job.uid] = str(error)
+            self._obstacles[job.key] = Obstacle(job.uid, str(error), name_taken=True)
             return 0.0
         except Refused as error:
             if error.namespace_terminating:
                 return None
             if error.permanent:
-                self._refused[job.uid] = error.message
+                self._obstacles[job.key] = Obstacle(job.uid, error.message, name_taken=False)
                 return 0.0
             # Quota or admission: it may pass later, and until then the user should know.
             await self._tell(job, "Warning", names.Reason.CREATION_REFUSED, error.message)

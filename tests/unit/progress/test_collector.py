@@ -1,0 +1,116 @@
+"""The collector asks first workers when they are due, and tells of news only."""
+
+import asyncio
+
+import pytest
+from lepton.spec.report import Progress
+
+from lepton_operator.progress.board import Board
+from lepton_operator.progress.collector import Collector
+from lepton_operator.progress.fetch import FetchError
+from lepton_operator.progress.pacing import Pacer
+from lepton_operator.reconcile.observed import PodView
+
+KEY = ("default", "job")
+
+
+def pod(uid: str = "u") -> PodView:
+    """A first worker that runs."""
+    return PodView.from_object(
+        {
+            "metadata": {
+                "namespace": "default",
+                "name": "job-1-0",
+                "uid": uid,
+                "labels": {"training.lepton.ai/job-name": "job", "training.lepton.ai/attempt": "1"},
+            },
+            "status": {"phase": "Running", "podIP": "127.0.0.1"},
+        }
+    )
+
+
+class Bench:
+    """A collector with its surroundings in hand."""
+
+    def __init__(self) -> None:
+        self.pods = [(KEY, pod())]
+        self.answers: list[Progress | Exception] = []
+        self.asked: list[str] = []
+        self.news: list[tuple[str, str]] = []
+        self.board: Board[tuple[str, str]] = Board()
+        self.pacer: Pacer[tuple[str, str]] = Pacer(minimum=0.02, writes_per_second=1000)
+        self.collector = Collector(
+            first_workers=lambda: self.pods,
+            fetch=self,
+            board=self.board,
+            pacer=self.pacer,
+            on_news=self.news.append,
+        )
+        self.collector.TICK_SECONDS = 0.005
+
+    async def __call__(self, asked: PodView) -> Progress:
+        self.asked.append(asked.uid)
+        answer = self.answers.pop(0) if self.answers else Progress(step=len(self.asked))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+async def bench():
+    """A collector that runs from `start` on."""
+    made = Bench()
+    tasks = []
+    made.start = lambda: tasks.append(asyncio.create_task(made.collector.run()))
+    yield made
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def reached(look) -> None:
+    """Waits until `look` is true; the test's own limit ends a wait in vain."""
+    while not look():
+        await asyncio.sleep(0.005)
+
+
+async def test_every_new_figure_is_news(bench):
+    bench.start()
+    await reached(lambda: len(bench.news) >= 3)
+    assert set(bench.news) == {KEY}
+    sample = bench.board.get(KEY, 1)
+    assert sample is not None
+    assert sample.progress.step >= 3
+
+
+async def test_the_same_figure_is_no_news(bench):
+    bench.answers = [Progress(step=7)] * 1000
+    bench.start()
+    await reached(lambda: len(bench.asked) >= 5)
+    assert len(bench.news) == 1
+
+
+async def test_a_pod_that_fails_to_answer_is_asked_again(bench):
+    bench.answers = [FetchError("refused"), FetchError("refused")]
+    bench.start()
+    await reached(lambda: bench.news)
+    assert len(bench.asked) >= 3
+
+
+async def test_a_new_pod_is_asked_at_once(bench):
+    bench.pacer._minimum = 3600
+    bench.start()
+    await reached(lambda: bench.asked)
+    bench.pods = [(KEY, pod("second"))]
+    await reached(lambda: "second" in bench.asked)
+
+
+async def test_a_job_that_ended_is_not_asked_any_more(bench):
+    bench.start()
+    await reached(lambda: bench.asked)
+    bench.pods = []
+    await asyncio.sleep(0.05)
+    count = len(bench.asked)
+    await asyncio.sleep(0.1)
+    assert len(bench.asked) == count
+    assert bench.pacer.running == 0
