@@ -1,5 +1,6 @@
 """Decision maker: from features to the parameters of a distribution over actions, and a value."""
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -52,7 +53,7 @@ def _network(
 ) -> nn.Sequential:
     layers: list[nn.Module] = []
     sizes = [inputs, *hidden]
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in itertools.pairwise(sizes):
         layers += [_linear(before, after, math.sqrt(2)), _ACTIVATIONS[activation]()]
     layers.append(_linear(sizes[-1], outputs, last_gain))
     return nn.Sequential(*layers)

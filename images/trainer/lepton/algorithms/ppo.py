@@ -80,10 +80,10 @@ class PPO:
             shuffled = [part[order] for part in batch]
             first_record = len(records)
             # Workers may hold different numbers of samples, but always make as many steps.
-            for minibatch in zip(
+            minibatches = zip(
                 *(part.tensor_split(values.minibatches) for part in shuffled), strict=True
-            ):
-                records.append(self._step(*minibatch))
+            )
+            records += [self._step(*minibatch) for minibatch in minibatches]
             if values.target_kl is not None and epoch + 1 < values.epochs:
                 kl = group.sum(torch.stack(records[first_record:]).sum(0)[[4, 6]])
                 if kl[0] / kl[1] > values.target_kl:

@@ -4,9 +4,10 @@ The models of `lepton.spec` are written once and used twice: the operator genera
 CustomResourceDefinition from them, the trainer validates its input with them.
 """
 
+import re
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -35,6 +36,19 @@ def rule(expression: str, message: str, *, field: str | None = None) -> dict[str
 def refusal(message: str, *, field: str | None = None) -> PydanticCustomError:
     """The error of a validator; `field` (camelCase) is the one of the model's that is at fault."""
     return PydanticCustomError("refused", "{text}", {"text": message, "field": field})
+
+
+def text_like(pattern: str, message: str) -> tuple[Any, Any]:
+    """Metadata of a text field that must match the pattern (RE2) from end to end. A rule in place
+    of the schema's own `pattern`, since a user should not have to read a regular expression."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise refusal(message)
+        return value
+
+    expression = f"self.matches(r'^({pattern})$')"
+    return AfterValidator(check), Field(json_schema_extra=rules(rule(expression, message)))
 
 
 def unsupported_message(field: str) -> str:

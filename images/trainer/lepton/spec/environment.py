@@ -4,19 +4,25 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from lepton.spec.base import SpecModel, refusal, rule, rules
+from lepton.spec.base import SpecModel, refusal, rule, rules, text_like
 
 EITHER_NAME_OR_ENTRY_POINT = "set either name or entryPoint, not both"
 
 EnvironmentName = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")
+    str,
+    StringConstraints(min_length=1, max_length=200),
+    *text_like(
+        r"[A-Za-z0-9][A-Za-z0-9_.:/-]*",
+        "name is that of a registered environment, such as CartPole-v1;"
+        " letters, digits and _ . : / - only",
+    ),
 ]
 EntryPoint = Annotated[
     str,
-    StringConstraints(
-        min_length=3,
-        max_length=200,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$",
+    StringConstraints(min_length=3, max_length=200),
+    *text_like(
+        r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*",
+        "entryPoint is package.module:Class, such as my_package.environments:Warehouse",
     ),
 ]
 

@@ -56,6 +56,8 @@ class WorkerGroup:
             assert data is not None
             return data
         length = self.share(torch.tensor([len(data or b"")], device=self.device))
+        if not int(length):
+            return b""
         buffer = torch.empty(int(length), dtype=torch.uint8, device=self.device)
         if data:
             buffer.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))

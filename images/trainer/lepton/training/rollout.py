@@ -108,8 +108,8 @@ class Collector:
             self._lengths += valid_np[t]
             if ends.any():
                 if not self._resets_on_next_step:
-                    for row in np.flatnonzero(cut & ~np.asarray(ended)):
-                        finals.append((t, int(row), self._final_observation(info, int(row))))
+                    cut_rows = np.flatnonzero(cut & ~np.asarray(ended)).tolist()
+                    finals += [(t, row, self._final_observation(info, row)) for row in cut_rows]
                 self._finish(np.flatnonzero(ends), episodes)
             self._resetting = ends
         observations[horizon] = self._observation

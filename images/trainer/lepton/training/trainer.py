@@ -185,7 +185,7 @@ class Trainer:
         return self._finish(time.monotonic() - begin)
 
     def evaluate(self) -> Evaluation:
-        """Evaluate the greedy policy on `evaluation_episodes` episodes that training did not see."""
+        """Evaluate the greedy policy on `evaluation_episodes` new episodes."""
         evaluation = self._evaluate(seed_index=self._counters.evaluations + 1)
         self._console.say(_evaluation_line(evaluation))
         return evaluation
@@ -219,9 +219,11 @@ class Trainer:
             group=group,
             synchronisation=self._synchronisation,
         )
+        # The first process's storage is what counts: the others don't write.
+        stores = torch.tensor(float(self._storage is not None), device=group.device)
         self._checkpoints = (
-            CheckpointFolder(self._storage / "checkpoints", self._keep_checkpoints)
-            if self._storage is not None
+            CheckpointFolder((self._storage or Path()) / "checkpoints", self._keep_checkpoints)
+            if group.share(stores) > 0
             else None
         )
         REPORTER.update(
