@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from lepton.spec.agent import AgentSpec
-from lepton.spec.base import RULES, SpecModel, not_supported_yet, refusal, rule, rules
+from lepton.spec.base import RULES, SpecModel, not_supported_yet, refusal, rule, rules, text_like
 from lepton.spec.environment import EnvironmentSpec
 from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
@@ -26,7 +26,12 @@ Quantity = Annotated[
 Argument = Annotated[str, StringConstraints(max_length=16_384)]
 ObjectName = Annotated[
     str,
-    StringConstraints(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"),
+    StringConstraints(min_length=1, max_length=253),
+    *text_like(
+        r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?",
+        "a name of lower-case letters, digits, '-' and '.' that begins and ends with a letter or"
+        " digit",
+    ),
 ]
 OpenObject = Annotated[dict[str, Any], Field(max_length=64)]
 """An object whose fields the Kubernetes API itself checks when the pod is made of them."""
@@ -64,7 +69,7 @@ class EnvironmentVariable(SpecModel):
 
     name: Annotated[
         str,
-        StringConstraints(min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$"),
+        StringConstraints(min_length=1, max_length=256, pattern=r"^[^=]+$"),
         Field(
             json_schema_extra={
                 RULES: [
@@ -188,8 +193,10 @@ class Storage(SpecModel):
     size: (
         Annotated[
             str,
-            StringConstraints(
-                max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$"
+            StringConstraints(max_length=32),
+            *text_like(
+                r"[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?",
+                "size is a quantity of storage, such as 10Gi",
             ),
         ]
         | None
@@ -310,7 +317,7 @@ class LeptonTrainingJobSpec(SpecModel):
 
     scheduling: OpenObject | None = not_supported_yet()
     """Gangs, queues, regions. Not supported yet."""
-    failure_policy: FailurePolicy = Field(default_factory=FailurePolicy)
+    failure_policy: FailurePolicy = FailurePolicy()
     """What happens when an attempt fails."""
     suspend: bool = False
     """True: no pods run. Set to true while running, pods end after a checkpoint; set to false

@@ -27,10 +27,11 @@ class StatusModel(BaseModel):
     )
 
 
-LARGEST_INT64 = 2**63 - 1
+LARGEST_COUNT = 2**53
+"""A larger bound is none: the API server compares bounds as floating-point numbers."""
 
 Text = Annotated[str, Field(max_length=1024)]
-Count = Annotated[int, Field(ge=0, le=LARGEST_INT64)]
+Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 
 
 class Condition(StatusModel):
@@ -214,9 +215,14 @@ class LeptonTrainingJobStatus(StatusModel):
             try:
                 return cls.model_validate_json(json.dumps(rest))
             except ValidationError as error:
-                # From the end, so that indices of list items stay true.
-                for problem in sorted(error.errors(), key=lambda e: str(e["loc"]), reverse=True):
-                    _leave_out(rest, problem["loc"], missing=problem["type"] == "missing")
+                found = error.errors()
+            wrong = {
+                problem["loc"][:-1] if problem["type"] == "missing" else problem["loc"]
+                for problem in found
+            }
+            # From the end, so that the indices of list items stay true.
+            for path in sorted(wrong, key=_by_position, reverse=True):
+                _leave_out(rest, path)
         return cls()
 
     def condition(self, kind: str) -> Condition | None:
@@ -229,18 +235,20 @@ class LeptonTrainingJobStatus(StatusModel):
         return found is not None and found.status == "True"
 
 
-def _leave_out(value: Any, path: tuple[int | str, ...], *, missing: bool) -> None:
-    """Remove what stands at the path; for a missing field, the object that lacks it."""
-    if missing:
-        path = path[:-1]
-    parents = []
+def _by_position(path: tuple[int | str, ...]) -> list[tuple[bool, int | str]]:
+    return [(isinstance(step, int), step) for step in path]
+
+
+def _leave_out(value: Any, path: tuple[int | str, ...]) -> None:
+    """Remove what stands at the path, or the deepest that exists on the way to it."""
+    holder: tuple[Any, int | str] | None = None
     for step in path:
-        parents.append((value, step))
         try:
-            value = value[step]
+            inner = value[step]
         except (KeyError, IndexError, TypeError):
-            parents.pop()
             break
-    if parents:
-        container, step = parents[-1]
+        holder = value, step
+        value = inner
+    if holder is not None:
+        container, step = holder
         del container[step]

@@ -2,7 +2,7 @@
 
 from lepton.spec.report import LastWord
 
-from lepton_operator.api.status import LARGEST_INT64, LeptonTrainingJobStatus
+from lepton_operator.api.status import LARGEST_COUNT, LeptonTrainingJobStatus
 from lepton_operator.reconcile.manifests import claim_name, run_folder
 from lepton_operator.reconcile.observed import PodView
 from lepton_operator.reconcile.outcome import verdict, with_last_word
@@ -50,5 +50,5 @@ def step_reached(situation: Situation, status: LeptonTrainingJobStatus) -> int |
     """The step at which a failed attempt ended, as far as is known."""
     word = last_word(situation)
     if word is not None and word.progress is not None:
-        return min(word.progress.step, LARGEST_INT64)
+        return min(word.progress.step, LARGEST_COUNT)
     return status.progress.step if status.progress is not None else None

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from lepton.spec.report import MAX_METRICS, Progress
 
-from lepton_operator.api.status import LARGEST_INT64, EvaluationStatus, Metric, ProgressStatus
+from lepton_operator.api.status import LARGEST_COUNT, EvaluationStatus, Metric, ProgressStatus
 from lepton_operator.reconcile.text import duration, number, one_line, reward
 
 REWARD_METRIC = "episode_reward_mean"
@@ -82,7 +82,7 @@ def summary(progress: Progress, fraction: float | None) -> str | None:
     """`42%`, or a count where no total is known."""
     if fraction is not None:
         return f"{int(fraction * 100)}%"
-    return f"{min(progress.step, LARGEST_INT64):,} steps" if progress.step else None
+    return f"{min(progress.step, LARGEST_COUNT):,} steps" if progress.step else None
 
 
 def metrics(values: Mapping[str, float | None]) -> list[Metric]:
@@ -108,7 +108,7 @@ def latest_reward(
 
 
 def _count(value: int | None) -> int | None:
-    return None if value is None else min(value, LARGEST_INT64)
+    return None if value is None else min(value, LARGEST_COUNT)
 
 
 def _speed(value: float | None) -> float | None:
