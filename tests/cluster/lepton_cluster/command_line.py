@@ -3,7 +3,9 @@
 import argparse
 import json
 import signal
+import subprocess
 import sys
+from http.client import HTTPException
 
 from . import build, lifecycle, packages, registry
 from .errors import ClusterError
@@ -48,6 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(options, default_layout(), Progress(getattr(options, "quiet", False)))
     except ClusterError as error:
         print(f"error: {error.report()}", file=sys.stderr)
+        return 1
+    except (OSError, HTTPException, subprocess.SubprocessError) as error:
+        # What no step foresaw: a full disk, say, or an API server that just died.
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"All logs are in {default_layout().log}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted. `make cluster-down` removes what was started.", file=sys.stderr)

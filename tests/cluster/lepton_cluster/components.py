@@ -179,6 +179,8 @@ KWOK = Component(
         "--cidr=10.128.0.0/10",
         "--node-ip=10.128.0.1",
         "--node-lease-duration-seconds=120",
+        # It would write a line for each change of each node and pod.
+        "--v=WARN",
     ),
 )
 
@@ -186,6 +188,12 @@ KWOK = Component(
 def ctr(*arguments: str) -> list[str]:
     """containerd's own client, in the namespace that the kubelet's images live in."""
     return [f"{INSIDE_PACKAGES}/usr/bin/ctr", "-a", CONTAINERD, "-n", "k8s.io", *arguments]
+
+
+def collect_registry_garbage() -> list[str]:
+    """Each pushed version of a tag leaves its predecessor's layers behind."""
+    registry, _, config = REGISTRY.command
+    return [registry, "garbage-collect", "--delete-untagged", config]
 
 
 def pull(*images: str) -> list[str]:

@@ -68,6 +68,22 @@ def archive(name: str, binary: bytes, entry_point: str, machine: str) -> bytes:
     return _tar({"oci-layout": (layout, 0o644), "index.json": (index, 0o644), **blobs})
 
 
+def stale(listed: str) -> list[str]:
+    """The references that no tag leads to any more, in what `ctr images list` prints.
+
+    containerd keeps each image under its tag, its digest and its identifier. A new image takes the
+    tag and leaves the other two to its predecessor.
+    """
+    rows = [line.split() for line in listed.splitlines()[1:]]
+    digests = {row[0]: row[2] for row in rows if len(row) > 2}
+    tagged = {
+        digest
+        for reference, digest in digests.items()
+        if "@" not in reference and not reference.startswith("sha256:")
+    }
+    return [reference for reference, digest in digests.items() if digest not in tagged]
+
+
 def write(target: Path, name: str, binary: Path, entry_point: str, machine: str) -> None:
     target.write_bytes(archive(name, binary.read_bytes(), entry_point, machine))
 

@@ -23,6 +23,7 @@ from . import (
     components,
     configuration,
     dns,
+    images,
     machine,
     network,
     packages,
@@ -130,6 +131,9 @@ def up(layout: Layout, progress: Progress) -> Facts:
     _forget_state(layout)
     facts = _prepare(layout, progress, binaries, tools)
     init = _start_machine(layout, progress, facts)
+    if any((layout.state / "registry").iterdir()):
+        with progress.step("forget images that were pushed over"):
+            machine.run(init, components.collect_registry_garbage())
     with progress.step("start etcd, the API server, containerd and the registry"):
         for part in control_plane(facts.node_address)[:4]:
             machine.launch(init, part.name, part.command)
@@ -166,11 +170,11 @@ def connected(layout: Layout, facts: Facts) -> Iterator[Api]:
 def _is_healthy(layout: Layout, init: int, facts: Facts) -> bool:
     if missing_components(init):
         return False
-    with connected(layout, facts) as api:
-        try:
+    try:
+        with connected(layout, facts) as api:
             return _node_is_ready(api)
-        except (ClusterError, OSError, http.client.HTTPException):
-            return False
+    except (ClusterError, OSError, http.client.HTTPException):
+        return False
 
 
 def _prepare(layout: Layout, progress: Progress, binaries: Path, tools: Path) -> Facts:
@@ -246,7 +250,8 @@ def _start_machine(layout: Layout, progress: Progress, facts: Facts) -> int:
 
 
 def _prepare_images(layout: Layout, progress: Progress, init: int) -> None:
-    """Forgets the containers of an earlier run; imports the cluster's own images."""
+    """Forgets the containers of an earlier run and images that were pushed over; imports the
+    cluster's own images."""
     if old := machine.run(init, components.ctr("containers", "list", "-q")).split():
         with progress.step(f"forget {len(old)} containers of the last run"):
             machine.run(init, components.ctr("containers", "delete", *old))
@@ -258,7 +263,10 @@ def _prepare_images(layout: Layout, progress: Progress, init: int) -> None:
             machine.launch(init, part.name, part.command)
             answers = components.ctr("version")
             _wait(layout, init, "containerd", 20, lambda: _answers(init, answers))
-    present = set(machine.run(init, components.ctr("images", "list", "-q")).split())
+    listed = machine.run(init, components.ctr("images", "list"))
+    if stale := images.stale(listed):
+        machine.run(init, components.ctr("images", "delete", *stale))
+    present = {line.split()[0] for line in listed.splitlines()[1:]}
     missing = {name: image for name, image in build.IMAGES.items() if image not in present}
     if missing:
         with progress.step("import the cluster's own images"):

@@ -6,7 +6,7 @@ import json
 import tarfile
 from typing import Any
 
-from lepton_cluster.images import archive
+from lepton_cluster.images import archive, stale
 
 NAME = "localhost/lepton-cluster/pause:1"
 
@@ -43,3 +43,21 @@ def test_every_digest_leads_to_its_blob_and_at_the_end_lies_the_binary() -> None
 
 def test_the_same_binary_makes_the_same_image() -> None:
     assert archive(NAME, b"x", "/pause", "x86_64") == archive(NAME, b"x", "/pause", "x86_64")
+
+
+LISTED = """\
+REF TYPE DIGEST SIZE PLATFORMS LABELS
+localhost/lepton/trainer:dev type sha256:new 2.7 MiB linux/amd64 -
+localhost/lepton/trainer@sha256:new type sha256:new 2.7 MiB linux/amd64 -
+localhost/lepton/trainer@sha256:old type sha256:old 2.7 MiB linux/amd64 -
+sha256:aaaa type sha256:new 2.7 MiB linux/amd64 -
+sha256:bbbb type sha256:old 2.7 MiB linux/amd64 -
+"""
+
+
+def test_an_image_that_was_pushed_over_is_forgotten() -> None:
+    assert stale(LISTED) == ["localhost/lepton/trainer@sha256:old", "sha256:bbbb"]
+
+
+def test_of_an_empty_store_nothing_is_forgotten() -> None:
+    assert stale("REF TYPE DIGEST SIZE PLATFORMS LABELS\n") == []
