@@ -7,7 +7,7 @@ after a 401, with fresh credentials) nor logs: callers know what a failure means
 import asyncio
 import importlib.metadata
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import aiohttp
 import orjson
@@ -31,8 +31,16 @@ APPLY_PATCH = "application/apply-patch+yaml"
 JSON = "application/json"
 
 Params = Mapping[str, str]
+Body = Mapping[str, Any]
 
 __all__ = ["APPLY_PATCH", "MERGE_PATCH", "ApiError", "Client", "user_agent"]
+
+
+class How(TypedDict, total=False):
+    """How to send: in at most `timeout` seconds; if `urgent`, without waiting for the pool."""
+
+    timeout: float
+    urgent: bool
 
 
 class Client:
@@ -84,70 +92,46 @@ class Client:
         params: Params | None = None,
         *,
         accept: str = JSON,
-        timeout: float = TIMEOUT,  # noqa: ASYNC109
+        **how: Unpack[How],
     ) -> dict[str, Any]:
         """GET an object or a list."""
-        body = await self._request("GET", path, params, accept=accept, timeout=timeout)
-        return _object(body)
+        return _object(await self._request("GET", path, params, accept=accept, **how))
 
-    async def get_text(
-        self,
-        path: str,
-        params: Params | None = None,
-        *,
-        timeout: float = TIMEOUT,  # noqa: ASYNC109
-    ) -> str:
+    async def get_text(self, path: str, params: Params | None = None, **how: Unpack[How]) -> str:
         """GET what is no JSON, such as a log; bytes that are no UTF-8 are replaced."""
-        body = await self._request("GET", path, params, accept="*/*", timeout=timeout)
-        return body.decode(errors="replace")
+        raw = await self._request("GET", path, params, accept="*/*", **how)
+        return raw.decode(errors="replace")
 
     async def post(
-        self,
-        path: str,
-        body: Mapping[str, Any],
-        params: Params | None = None,
-        *,
-        timeout: float = TIMEOUT,  # noqa: ASYNC109
+        self, path: str, body: Body, params: Params | None = None, **how: Unpack[How]
     ) -> dict[str, Any]:
         """POST an object; the answer is the object as stored."""
-        return _object(await self._request("POST", path, params, body, timeout=timeout))
+        return _object(await self._request("POST", path, params, body, **how))
 
     async def put(
-        self,
-        path: str,
-        body: Mapping[str, Any],
-        params: Params | None = None,
-        *,
-        timeout: float = TIMEOUT,  # noqa: ASYNC109
+        self, path: str, body: Body, params: Params | None = None, **how: Unpack[How]
     ) -> dict[str, Any]:
         """PUT an object; the answer is the object as stored."""
-        return _object(await self._request("PUT", path, params, body, timeout=timeout))
+        return _object(await self._request("PUT", path, params, body, **how))
 
     async def patch(
         self,
         path: str,
-        body: Mapping[str, Any],
+        body: Body,
         content_type: str = MERGE_PATCH,
         params: Params | None = None,
-        *,
-        timeout: float = TIMEOUT,  # noqa: ASYNC109
+        **how: Unpack[How],
     ) -> dict[str, Any]:
         """PATCH an object; `content_type` says how: MERGE_PATCH or APPLY_PATCH."""
         return _object(
-            await self._request(
-                "PATCH", path, params, body, content_type=content_type, timeout=timeout
-            )
+            await self._request("PATCH", path, params, body, content_type=content_type, **how)
         )
 
     async def delete(
-        self,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        timeout: float = TIMEOUT,  # noqa: ASYNC109
+        self, path: str, body: Body | None = None, **how: Unpack[How]
     ) -> dict[str, Any]:
         """DELETE an object; the answer is a Status, or the object while it still terminates."""
-        return _object(await self._request("DELETE", path, None, body, timeout=timeout))
+        return _object(await self._request("DELETE", path, None, body, **how))
 
     async def stream(
         self, path: str, params: Params | None = None, *, idle: float
@@ -186,16 +170,17 @@ class Client:
         method: str,
         path: str,
         params: Params | None = None,
-        body: Mapping[str, Any] | None = None,
+        body: Body | None = None,
         *,
         content_type: str = JSON,
         accept: str = JSON,
-        timeout: float,  # noqa: ASYNC109
+        timeout: float = TIMEOUT,  # noqa: ASYNC109
+        urgent: bool = False,
     ) -> bytes:
         try:
             async with asyncio.timeout(timeout):
                 response = await self._send(
-                    self._requests,
+                    self._streams if urgent else self._requests,
                     method,
                     path,
                     params,

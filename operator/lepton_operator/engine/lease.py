@@ -209,7 +209,7 @@ class LeaderElection:
 
     async def _read(self, limit: float) -> None:
         try:
-            self._observe(await self._client.get(self._path, timeout=limit))
+            self._observe(await self._client.get(self._path, timeout=limit, urgent=True))
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -250,11 +250,11 @@ class LeaderElection:
             "metadata": self._metadata,
             "spec": self._spec({}, self.identity, self._lease_duration),
         }
-        return await self._client.post(self._collection, body, timeout=limit)
+        return await self._client.post(self._collection, body, timeout=limit, urgent=True)
 
     async def _put(
         self, lease: dict[str, Any], holder: str, duration: float, limit: float
     ) -> dict[str, Any]:
         """PUT with the version that was read: of two who try, one gets a 409."""
         body = {**lease, "spec": self._spec(lease.get("spec") or {}, holder, duration)}
-        return await self._client.put(self._path, body, timeout=limit)
+        return await self._client.put(self._path, body, timeout=limit, urgent=True)

@@ -118,10 +118,10 @@ async def test_a_renewal_that_is_answered_too_late_does_not_revive_the_lease(
     await one._attempt()
 
     async def late(_: Any) -> None:
-        clock.advance(12)
+        clock.advance(3)
 
     api.once(late)
-    clock.advance(2)
+    clock.advance(8)
     await one._attempt()
     assert not one.is_leader
 
@@ -254,6 +254,26 @@ async def test_a_standby_takes_over_when_the_running_leader_stops(
     await two.wait_leading()
     assert two.is_leader
     assert not one.lost.is_set()
+
+
+async def test_slow_requests_that_use_up_the_pool_do_not_cost_the_lease(
+    api: Any, kit: Any, clock: Any
+) -> None:
+    client = Client(api.url, pool=1)
+    never = asyncio.Event()
+
+    async def hang(_: Any) -> None:
+        await never.wait()
+
+    api.once(hang)
+    slow = asyncio.create_task(client.get("/api/v1/things"))
+    await kit.until(lambda: api.requests)
+    one = LeaderElection(client, "default", "lease", identity="one", clock=clock)
+    await one._attempt()
+    assert one.is_leader
+    never.set()
+    await slow
+    await client.close()
 
 
 async def test_an_answer_that_is_nonsense_is_a_failed_attempt(
