@@ -69,17 +69,27 @@ def sources() -> list[tuple[str, bytes]]:
 
 def ensure(progress: Progress) -> Path:
     """Builds unless it was done before; returns the folder of the binaries."""
-    root = cache_root()
-    # Without asking for Go: a machine that has the binaries needs none.
-    wanted = _go_version_wanted()
-    target = root / f"binaries-{cache_key(sources(), wanted, platform.machine())}"
-    if target.is_dir():
-        os.utime(target)
-        return target
+    found = target()
+    if not found.is_dir():
+        _build_once(progress, found)
+    return found
+
+
+def target() -> Path:
+    """Where the binaries of the present sources lie, built or not.
+
+    Go is not asked for its version: a machine that has the binaries needs no Go.
+    """
+    key = cache_key(sources(), _go_version_wanted(), platform.machine())
+    return cache_root() / f"binaries-{key}"
+
+
+def _build_once(progress: Progress, target: Path) -> None:
+    root = target.parent
     root.mkdir(parents=True, exist_ok=True)
     with (root / "lock").open("w") as lock, _locked(progress, lock):
         if target.is_dir():
-            return target
+            return
         go = _find_go(progress)
         _check_space(root)
         workshop = root / f"building-{target.name}"
@@ -87,7 +97,6 @@ def ensure(progress: Progress) -> Path:
         (workshop / "out").rename(target)
         _remove_tree(workshop)
         forget_old(keep=target)
-    return target
 
 
 @contextlib.contextmanager

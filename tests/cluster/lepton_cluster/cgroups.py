@@ -65,14 +65,18 @@ def _delegate(group: Path) -> None:
 
 def groups(name: str) -> list[Path]:
     """All groups of the subtree, children before their parents."""
-    _, roots = hierarchies(MOUNTS.read_text())
     found: list[Path] = []
-    for root in roots:
-        if (root / name).is_dir():
-            children = [path for path in (root / name).rglob("*") if path.is_dir()]
-            found.extend(sorted(children, key=lambda path: len(path.parts), reverse=True))
-            found.append(root / name)
+    for top in tops(name):
+        children = [path for path in top.rglob("*") if path.is_dir()]
+        found.extend(sorted(children, key=lambda path: len(path.parts), reverse=True))
+        found.append(top)
     return found
+
+
+def tops(name: str) -> list[Path]:
+    """The subtree's root in each hierarchy where it exists."""
+    _, roots = hierarchies(MOUNTS.read_text())
+    return [root / name for root in roots if (root / name).is_dir()]
 
 
 def processes(name: str) -> set[int]:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Facts:
     binaries: str
     packages: str
     since: float
+    complete: bool = False
+    """Whether `up` came to its end."""
 
 
 def read_facts(layout: Layout) -> Facts | None:
@@ -117,10 +119,8 @@ def running(layout: Layout) -> tuple[int, Facts]:
 def up(layout: Layout, progress: Progress) -> Facts:
     """Brings the cluster up, or finds that it is."""
     init, facts = machine.find_init(layout), read_facts(layout)
-    if init is not None and facts is not None and _is_healthy(layout, init, facts):
-        with connected(layout, facts) as api:
-            _advertise_gpus(api)
-        progress.line(f"already up since {_clock(facts.since)}")
+    if init is not None and facts is not None and facts.complete:
+        _keep_up(layout, progress, init, facts)
         return facts
     tools = packages.ensure(progress)
     binaries = build.ensure(progress)
@@ -154,8 +154,27 @@ def up(layout: Layout, progress: Progress) -> Facts:
             _advertise_gpus(api)
     with progress.step("wait for DNS"):
         _check_dns(layout, init)
+    facts = replace(facts, complete=True)
+    _write_facts(layout, facts)
     progress.line(f"the cluster is up, {time.monotonic() - began:.1f} s after its first process")
     return facts
+
+
+def _keep_up(layout: Layout, progress: Progress, init: int, facts: Facts) -> None:
+    """Starts again what has died in a cluster that is up: what runs on it is not ours to end."""
+    dead = set(missing_components(init))
+    for part in control_plane(facts.node_address):
+        if part.name in dead:
+            progress.line(f"{part.name} had ended: starting it again")
+            machine.launch(init, part.name, part.command)
+    with connected(layout, facts) as api:
+        if dead or not _is_ready(api):
+            with progress.step(f"wait for {NODE} to be ready"):
+                _wait(layout, init, "kube-apiserver", 60, lambda: _is_ready(api))
+        _advertise_gpus(api)
+    progress.line(f"already up since {_clock(facts.since)}")
+    if Path(facts.binaries) != build.target():
+        progress.line("its sources have changed since: `make cluster-down` first to use them")
 
 
 @contextlib.contextmanager
@@ -172,9 +191,21 @@ def _is_healthy(layout: Layout, init: int, facts: Facts) -> bool:
         return False
     try:
         with connected(layout, facts) as api:
-            return _node_is_ready(api)
+            return _is_ready(api)
+    except OSError:
+        # Its certificates are gone.
+        return False
+
+
+def _is_ready(api: Api) -> bool:
+    try:
+        return _node_is_ready(api)
     except (ClusterError, OSError, http.client.HTTPException):
         return False
+
+
+def _write_facts(layout: Layout, facts: Facts) -> None:
+    layout.facts.write_text(json.dumps(asdict(facts), indent=2) + "\n")
 
 
 def _prepare(layout: Layout, progress: Progress, binaries: Path, tools: Path) -> Facts:
@@ -194,7 +225,7 @@ def _prepare(layout: Layout, progress: Progress, binaries: Path, tools: Path) ->
             packages=str(tools),
             since=time.time(),
         )
-        layout.facts.write_text(json.dumps(asdict(facts), indent=2) + "\n")
+        _write_facts(layout, facts)
         _link_commands(layout, binaries)
     return facts
 
@@ -399,7 +430,7 @@ def leftovers(layout: Layout) -> list[str]:
     found += [f"mount {path}" for path in _mounts_below(layout.state)]
     if network.exists(layout.interface):
         found.append(f"network interface {layout.interface}")
-    found += [f"cgroup {group}" for group in cgroups.groups(layout.cgroup)]
+    found += [f"cgroup {group}" for group in cgroups.tops(layout.cgroup)]
     return found
 
 
