@@ -26,7 +26,6 @@ EXIT_INVALID = 2
 
 def main() -> int:
     """Run this pod's part of the training. Returns or exits with the process's exit code."""
-    STOP.install()
     if "RANK" not in os.environ:
         processes = _local_processes()
         if processes > 1:
@@ -37,8 +36,7 @@ def main() -> int:
             )
         os.environ["RANK"] = os.environ.get("PET_NODE_RANK", "0")
         os.environ.setdefault("WORLD_SIZE", os.environ.get("PET_NNODES", "1"))
-        os.environ.setdefault("LOCAL_RANK", "0")
-        os.environ.setdefault("LOCAL_WORLD_SIZE", "1")
+    STOP.install()
     try:
         REPORTER.start()
         _train(_configuration())

@@ -104,12 +104,14 @@ class MultiCategoricalActuator(Actuator):
         return self.mode(parameters + noise)
 
     def mode(self, parameters: Tensor) -> Tensor:
-        return torch.stack([part.argmax(-1) for part in parameters.split(self._sizes, -1)], -1)
+        return torch.stack(
+            [part.argmax(-1) for part in torch.split(parameters, self._sizes, -1)], -1
+        )
 
     def log_probability_and_entropy(
         self, parameters: Tensor, actions: Tensor
     ) -> tuple[Tensor, Tensor]:
-        logs = [part.log_softmax(-1) for part in parameters.split(self._sizes, -1)]
+        logs = [part.log_softmax(-1) for part in torch.split(parameters, self._sizes, -1)]
         chosen = [
             log.gather(-1, column.unsqueeze(-1)).squeeze(-1)
             for log, column in zip(logs, actions.unbind(-1), strict=True)
@@ -166,7 +168,8 @@ class GaussianActuator(Actuator):
         space = self._space
         numbers = actions.cpu().numpy().reshape(len(actions), *space.shape)
         scaled = numbers * self._half + self._middle
-        return np.clip(scaled, space.low, space.high).astype(space.dtype)
+        clipped: NDArray[Any] = np.clip(scaled, space.low, space.high).astype(space.dtype)
+        return clipped
 
 
 def actuator_for(space: spaces.Space[Any]) -> Actuator:

@@ -136,7 +136,7 @@ class PPO:
         if self._shares_gradients:
             self._group.sum(flat.gradients_and_count)
         flat.gradients.div_(flat.gradients_and_count[-1].clamp_min(1.0))
-        if values.max_gradient_norm is not None:
+        if values.max_gradient_norm:
             norm = flat.gradients.norm()
             flat.gradients.mul_((values.max_gradient_norm / (norm + 1e-6)).clamp_max(1.0))
         self._adam.step(self._learning_rate)
@@ -192,7 +192,8 @@ class PPO:
         total, squares, count = sums
         mean = total / count
         deviation = (squares / count - mean**2).clamp_min(0.0).sqrt()
-        return ((wide - mean) / (deviation + 1e-8)).to(advantages.dtype)
+        scaled: Tensor = ((wide - mean) / (deviation + 1e-8)).to(advantages.dtype)
+        return scaled
 
     @torch.no_grad()
     def _update_moments(self, rollout: Rollout) -> None:

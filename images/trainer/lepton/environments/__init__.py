@@ -23,7 +23,7 @@ def _register(identifier: str, scenario: Scenario) -> None:
     register(
         identifier,
         entry_point=make_one,
-        vector_entry_point=make_many,
+        vector_entry_point=make_many,  # type: ignore[arg-type]
         max_episode_steps=scenario.max_steps,
     )
 

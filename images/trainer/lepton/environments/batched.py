@@ -1,6 +1,6 @@
 """Lepton's own environments behind Gymnasium's two interfaces: VectorEnv and Env."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -56,7 +56,7 @@ class BatchedVectorEnv(VectorEnv[Any, Any, Any]):
             self._seeds = np.uint64(seed) + self._rows
             self._draws[:] = 0
         elif not self._state:
-            self._seeds = self.np_random.integers(2**63) + self._rows
+            self._seeds = np.uint64(self.np_random.integers(2**63)) + self._rows
         self._state = self.scenario.reset(self.num_envs, self._noise(self.scenario.reset_noise))
         self._steps[:] = 0
         return self.scenario.observe(self._state), {}
@@ -114,7 +114,7 @@ class BatchedVectorEnv(VectorEnv[Any, Any, Any]):
 class SingleEnv(gymnasium.Env[Any, Any]):
     """A scenario as a Gymnasium Env: a batch of one, without time limit or autoreset."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
     def __init__(self, scenario: Scenario, render_mode: str | None = None) -> None:
         self.scenario = scenario

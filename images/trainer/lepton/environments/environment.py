@@ -4,7 +4,7 @@ import copy
 import difflib
 import importlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 from gymnasium import spaces
@@ -54,15 +54,14 @@ class Environment:
                 _check_registered(self._source)
         else:
             named = self._source if hasattr(self._source, "__name__") else type(self._source)
-            self.name = f"{named.__module__}:{named.__name__}"  # type: ignore[union-attr]
+            self.name = f"{named.__module__}:{named.__name__}"
         if isinstance(self._source, gymnasium.Env) and parameters:
             raise InputError("parameters go with a name or a class, not with a made environment")
         with self._helpful_errors():
             probe = self._make_batch(1)
         self.action_space: spaces.Space[Any] = probe.single_action_space
         self.observation_space: spaces.Space[Any] = probe.single_observation_space
-        if probe is not self._source:
-            probe.close()
+        probe.close()
 
     @classmethod
     def from_spec(cls, spec: EnvironmentSpec) -> "Environment":
@@ -88,7 +87,8 @@ class Environment:
                 return gymnasium.make_vec(source, num_envs=count, **parameters)
             return _synchronous(lambda: gymnasium.make(source, **parameters), count)
         if isinstance(source, type) and issubclass(source, VectorEnv):
-            return source(num_envs=count, **parameters)
+            made: VectorEnv[Any, Any, Any] = cast(Any, source)(num_envs=count, **parameters)
+            return made
         if isinstance(source, gymnasium.Env):
             return _synchronous(lambda: _copy(source), count)
         return _synchronous(lambda: _checked(source(**parameters), self.name), count)

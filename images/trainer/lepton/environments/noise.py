@@ -27,4 +27,5 @@ def uniform(
     streams = _mix(_mix(seeds + _GOLDEN) + draws * _GOLDEN)
     columns = np.arange(1, width + 1, dtype=np.uint64) * _GOLDEN
     # The upper 53 bits are what a float64 holds exactly.
-    return (_mix(streams[:, None] + columns) >> np.uint64(11)) * 2.0**-53
+    upper = _mix(streams[:, None] + columns) >> np.uint64(11)
+    return upper.astype(np.float64) * 2.0**-53

@@ -42,8 +42,8 @@ class PPOHyperparameters(SpecModel):
     """Weight of the entropy bonus, which keeps the policy exploring."""
     value_coefficient: Annotated[float, Field(ge=0, le=100)] = 0.5
     """Weight of the value function's loss."""
-    max_gradient_norm: Annotated[float, Field(gt=0)] | None = 0.5
-    """Gradients with a larger norm are scaled down to it; null switches that off."""
+    max_gradient_norm: Annotated[float, Field(ge=0)] = 0.5
+    """Gradients with a larger norm are scaled down to it; 0 switches that off."""
     target_kl: Annotated[float, Field(gt=0)] | None = None
     """End an update's passes early once the policy moved this far (approximate KL divergence)."""
     normalise_advantages: bool = True

@@ -500,7 +500,7 @@ def _evaluation_line(evaluation: Evaluation) -> str:
 
 
 def _numpy_state() -> dict[str, Any]:
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     # As int64: not every reader knows unsigned 32-bit tensors.
     numbers = torch.from_numpy(np.asarray(keys).astype(np.int64))
     return {
