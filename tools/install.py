@@ -1,6 +1,7 @@
 """Cluster, images, and the operator by Helm: whatever of it is missing or out of date."""
 
 import os
+import subprocess
 import sys
 
 from steps import EXISTING, ROOT, StepError, kubectl, python, run, say
@@ -23,14 +24,21 @@ def images() -> tuple[str, str]:
             ) from None
     say("building the images")
     python("images", "build", "trainer", "operator")
-    say("pushing them to the cluster's registry")
     return pushed(OPERATOR), pushed(TRAINER)
 
 
 def pushed(image: str) -> str:
     """Push an image; returns it by digest, so that a changed image is a changed manifest."""
-    printed = run(sys.executable, "tests/cluster", "push", "--quiet", image, quiet=True)
-    return printed.strip().splitlines()[-1]
+    command = [sys.executable, "tests/cluster", "push", image]
+    named = ""
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE) as push:
+        assert push.stdout is not None
+        for line in push.stdout:
+            print(line, end="", flush=True)
+            named = line.strip() if "@sha256:" in line else named
+    if push.returncode != 0 or not named:
+        raise StepError(f"{image} could not be pushed; see above")
+    return named
 
 
 def install() -> None:

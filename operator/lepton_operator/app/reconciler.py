@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lepton.spec.report import LastWord
-
 from lepton_operator.api import names
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.status import LeptonTrainingJobStatus
@@ -46,6 +45,12 @@ class Obstacle:
     text: str
     name_taken: bool
     """Whether it is somebody else's object of the same name; else the API server's refusal."""
+
+
+def age(job: TrainingJob) -> float:
+    """Seconds since the job's first attempt was counted; 0 before."""
+    start = job.status.start_time
+    return (datetime.now(UTC) - start).total_seconds() if start is not None else 0.0
 
 
 class Reconciler:
@@ -147,7 +152,7 @@ class Reconciler:
         again = plan.again_in.total_seconds() if plan.again_in is not None else None
         patch = merge_patch(job.raw_status, plan.status.to_json_object(), OWNED_STATUS_FIELDS)
         if patch:
-            wait = 0.0 if plan.urgent else self._pacer.wait(job.key)
+            wait = 0.0 if plan.urgent else self._pacer.wait(job.key, age(job))
             if wait > 0:
                 again = wait if again is None else min(again, wait)
             else:

@@ -3,8 +3,8 @@
 from typing import Protocol
 
 import aiohttp
-from lepton.spec.report import Progress
 
+from lepton.spec.report import Progress
 from lepton_operator.engine.client import ApiError, Client
 from lepton_operator.reconcile.observed import PodView
 

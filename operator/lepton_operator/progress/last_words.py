@@ -1,7 +1,8 @@
 """Reads what a finished pod left: its termination message, or the tail of its log."""
 
-from lepton.spec.report import LastWord
 from pydantic import ValidationError
+
+from lepton.spec.report import LastWord
 
 LOG_TAIL_BYTES = 65_536
 LOG_TAIL_LINES = 400

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lepton.spec.report import Progress
 from lepton_operator.progress.board import SPARKS, Board, sparkline, thinned
 

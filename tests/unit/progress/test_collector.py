@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from lepton.spec.report import Progress
 
+from lepton.spec.report import Progress
 from lepton_operator.progress.board import Board
 from lepton_operator.progress.collector import Collector
 from lepton_operator.progress.fetch import FetchError

@@ -1,6 +1,7 @@
 """A termination message is lepton's own, or text of another program."""
 
 import pytest
+
 from lepton.spec.report import ErrorReport, LastWord
 from lepton_operator.progress.last_words import parse_last_word
 
