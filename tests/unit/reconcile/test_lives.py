@@ -1,0 +1,216 @@
+"""Whole lives of jobs in a small world, with a crash of the operator anywhere, and at random."""
+
+import contextlib
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lepton_operator.api.job import TrainingJob
+from situations import word
+from world import Crash, World
+
+
+def happy(world: World) -> None:
+    """Train and end well."""
+    world.run(world.all_run)
+    world.run(lambda: world.job["status"]["phase"] == "Running")
+    world.work_ends_well()
+    world.run(lambda: world.finished)
+
+
+def fails_once(world: World) -> None:
+    """Rank 1 raises; the next attempt ends well."""
+    world.run(world.all_run)
+    world.run(lambda: world.job["status"]["phase"] == "Running")
+    world.end(world.running(1), 1, word("ValueError: boom", "train.py:3"))
+    world.run(lambda: world.job["status"]["attempt"] == 2 and world.all_run())
+    happy(world)
+
+
+def suspended_and_resumed(world: World) -> None:
+    """Rest in the middle."""
+    world.run(world.all_run)
+    world.change_spec(suspend=True)
+    world.run(lambda: world.job["status"]["phase"] == "Suspended")
+    assert world.live_pods() == []
+    world.change_spec(suspend=False)
+    happy(world)
+
+
+def pod_deleted(world: World) -> None:
+    """Somebody deletes a worker."""
+    world.run(world.all_run)
+    world.run(lambda: world.job["status"]["phase"] == "Running")
+    world.delete("Pod", world.running(0)["metadata"]["name"])
+    world.run(lambda: world.job["status"]["attempt"] == 2 and world.all_run())
+    happy(world)
+
+
+def job_deleted(world: World) -> None:
+    """Somebody deletes the batch Job."""
+    world.run(world.all_run)
+    world.run(lambda: world.job["status"]["phase"] == "Running")
+    world.delete("Job", "job-1")
+    world.run(lambda: world.job["status"]["attempt"] == 2 and world.all_run())
+    happy(world)
+
+
+def fails_for_good(world: World) -> None:
+    """Every attempt raises."""
+    for attempt in (1, 2, 3):
+        world.run(lambda n=attempt: world.job["status"].get("attempt") == n and world.all_run())
+        world.end(world.running(0), 3, word("RuntimeError: no"))
+    world.run(lambda: world.finished)
+
+
+LIVES = [happy, fails_once, suspended_and_resumed, pod_deleted, job_deleted, fails_for_good]
+
+
+def new_world() -> World:
+    return World(
+        environment={},
+        workers=2,
+        storage={"size": "1Gi"},
+        failurePolicy={"maxRestarts": 2, "backoffSeconds": 4},
+    )
+
+
+def essence(world: World) -> object:
+    """What must not depend on when the operator was killed."""
+    status = world.job["status"]
+    return (
+        status["phase"],
+        status["attempt"],
+        status["restarts"],
+        status["interruptions"],
+        [(a["number"], a["class"], a["message"]) for a in status.get("attempts", ())],
+        [(c["type"], c["status"], c["reason"], c["message"]) for c in status["conditions"]],
+        sorted(name for kind, name in world.objects if kind != "Pod"),
+    )
+
+
+@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.__name__)
+def test_a_crash_before_any_write_leads_to_the_same_end(life):
+    whole = new_world()
+    life(whole)
+    assert whole.finished
+    for write in range(len(whole.writes)):
+        world = new_world()
+        world.crash_after = write
+        life(world)
+        assert essence(world) == essence(whole), f"crash before write {write}"
+        assert len(world.writes) == len(whole.writes)
+
+
+@pytest.mark.parametrize("life", LIVES, ids=lambda life: life.__name__)
+def test_a_finished_job_needs_no_further_write(life):
+    world = new_world()
+    life(world)
+    for _ in range(5):
+        world.step()
+        world.reconcile()
+    before = len(world.writes)
+    for _ in range(5):
+        world.tick(3600)
+        assert world.reconcile() is None
+        world.step()
+    assert len(world.writes) == before
+
+
+def test_a_happy_job_of_two_workers_costs_few_writes():
+    world = new_world()
+    happy(world)
+    made = [w for w in world.writes if w.startswith("create")]
+    assert made == ["create Service job", "create PersistentVolumeClaim job", "create Job job-1"]
+    assert world.writes.count("status") <= 4
+    assert world.events == ["AttemptStarted", "TrainingComplete"]
+
+
+def test_each_kind_of_failure_is_told_once():
+    world = new_world()
+    fails_for_good(world)
+    assert world.events.count("AttemptFailed") == 2
+    assert world.events.count("MaxRestartsExceeded") == 1
+    status = world.job["status"]
+    assert [a["number"] for a in status["attempts"]] == [1, 2, 3]
+    assert status["phase"] == "Failed"
+
+
+STEP = st.one_of(
+    st.tuples(st.just("tick"), st.integers(1, 40)),
+    st.tuples(st.just("step"), st.none()),
+    st.tuples(st.just("step"), st.none()),
+    st.tuples(st.just("reconcile"), st.none()),
+    st.tuples(st.just("reconcile"), st.none()),
+    st.tuples(st.just("crash"), st.integers(0, 4)),
+    st.tuples(st.just("fail"), st.integers(0, 1)),
+    st.tuples(st.just("succeed"), st.integers(0, 1)),
+    st.tuples(st.just("delete pod"), st.integers(0, 1)),
+    st.tuples(st.just("delete job"), st.none()),
+    st.tuples(st.just("delete service"), st.none()),
+    st.tuples(st.just("suspend"), st.booleans()),
+)
+
+
+def perform(world: World, what: str, value: object) -> None:
+    """One event of a schedule."""
+    pod = world.running(value) if isinstance(value, int) and what != "tick" else None
+    if what == "tick":
+        world.tick(value)
+    elif what == "step":
+        world.step()
+    elif what in ("reconcile", "crash"):
+        world.crash_after = value if what == "crash" else None
+        with contextlib.suppress(Crash):
+            world.reconcile()
+        world.crash_after = None
+    elif what == "fail" and pod is not None:
+        world.end(pod, 1, word("ValueError: boom"))
+    elif what == "succeed" and pod is not None:
+        world.end(pod, 0)
+    elif what == "delete pod" and pod is not None:
+        world.delete("Pod", pod["metadata"]["name"])
+    elif what == "delete job":
+        for batch in world.of("Job")[-1:]:
+            world.delete("Job", batch["metadata"]["name"])
+    elif what == "delete service":
+        if ("Service", "job") in world.objects:
+            world.delete("Service", "job")
+    elif what == "suspend":
+        world.change_spec(suspend=value)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(STEP, max_size=60))
+def test_whatever_happens_the_job_ends_and_its_status_adds_up(schedule):
+    world = new_world()
+    for what, value in schedule:
+        perform(world, what, value)
+    world.change_spec(suspend=False)
+    for _ in range(200):
+        if world.finished:
+            break
+        world.run(lambda: world.finished or bool(world.live_pods()), limit=700)
+        world.step()
+        world.work_ends_well()
+    assert world.finished
+    status = TrainingJob.from_object(world.job).status
+    assert status.is_true("Complete") is not status.is_true("Failed")
+    assert status.restarts == status.attempt - 1
+    assert status.interruptions <= status.restarts
+    numbers = [a.number for a in status.attempts]
+    assert numbers == sorted(set(numbers))
+    assert status.to_json_object() == world.job["status"]
+    for _ in range(3):
+        world.step()
+        world.reconcile()
+        world.tick(100)
+    assert world.reconcile() is None
+    assert world.live_pods() == []
+    made = [w for w in world.writes if w.startswith("create Job")]
+    counts = {w: made.count(w) for w in made}
+    # A Job that somebody deleted before it ran is made again; nothing else is made twice.
+    deletions = sum(what == "delete job" for what, _ in schedule)
+    assert sum(counts.values()) - len(counts) <= deletions
+    assert timedelta(0) <= status.completion_time - status.start_time

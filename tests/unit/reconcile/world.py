@@ -1,0 +1,297 @@
+"""A small Kubernetes in memory, on virtual time, in which decide can be tried with crashes.
+
+It models what matters to decide: the Job controller (Indexed, backoffLimit 0, replacement of
+failed pods only, suspension), the kubelet's start and end of pods, garbage collection, and an API
+server that refuses what the real one does.
+"""
+
+import copy
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lepton.spec.report import LastWord, Progress
+from lepton_operator.api.job import TrainingJob
+from lepton_operator.api.names import ConditionType
+from lepton_operator.reconcile.decide import decide
+from lepton_operator.reconcile.observed import JobView, Observed, PlainView, PodView
+from lepton_operator.reconcile.plan import Plan
+from lepton_operator.reconcile.settings import Settings
+
+Json = dict[str, Any]
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SETTINGS = Settings(trainer_image="trainer:1", max_interruptions=5)
+INDEX = "batch.kubernetes.io/job-completion-index"
+
+
+class Crash(Exception):  # noqa: N818
+    """The operator was killed."""
+
+
+class World:
+    """One training job and its objects."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.now = START
+        self.job: Json = {
+            "metadata": {
+                "namespace": "team", "name": "job", "uid": "0123456789ab", "generation": 1,
+                "resourceVersion": "1",
+            },
+            "spec": spec,
+            "status": {},
+        }  # fmt: skip
+        self.objects: dict[tuple[str, str], Json] = {}
+        self.words: dict[str, LastWord] = {}
+        self.progress: Progress | None = None
+        self.events: list[str] = []
+        self.writes: list[str] = []
+        self.crash_after: int | None = None
+        self._uids = 0
+
+    # What the operator does
+
+    def look(self) -> tuple[TrainingJob, Observed]:
+        """The job and its children as the caches have them."""
+        job = TrainingJob.from_object(copy.deepcopy(self.job))
+        return job, Observed(
+            jobs=tuple(JobView.from_object(o) for o in self.of("Job")),
+            pods=tuple(PodView.from_object(o) for o in self.of("Pod")),
+            services=tuple(PlainView.from_object(o) for o in self.of("Service")),
+            claims=tuple(PlainView.from_object(o) for o in self.of("PersistentVolumeClaim")),
+            progress=self.progress,
+            progress_time=self.now,
+            last_words=dict(self.words),
+        )
+
+    def reconcile(self) -> timedelta | None:
+        """One pass; returns when to look again."""
+        job, observed = self.look()
+        plan = decide(job, observed, SETTINGS, self.now)
+        assert plan == decide(job, observed, SETTINGS, self.now)
+        self.carry_out(job, plan)
+        return plan.again_in
+
+    def carry_out(self, job: TrainingJob, plan: Plan) -> None:
+        """The plan's writes in their order."""
+        status = plan.status.to_json_object()
+        if status != self.job["status"]:
+            self._wrote("status")
+            self._check_transitions(self.job["status"], status)
+            self.job["status"] = json.loads(json.dumps(status))
+        for manifest in plan.create:
+            self._wrote(f"create {manifest['kind']} {manifest['metadata']['name']}")
+            self._create(manifest)
+        for manifest in plan.apply:
+            self._wrote(f"apply {manifest['kind']} {manifest['metadata']['name']}")
+            self._apply(manifest)
+        for deletion in plan.delete:
+            self._wrote(f"delete {deletion.kind} {deletion.name}")
+            there = self.objects.get((deletion.kind, deletion.name))
+            if there is not None and there["metadata"]["uid"] == deletion.uid:
+                self.delete(deletion.kind, deletion.name)
+        for note in plan.events:
+            self.events.append(str(note.reason))
+
+    def _wrote(self, what: str) -> None:
+        if self.crash_after is not None:
+            if self.crash_after == 0:
+                self.crash_after = None
+                raise Crash(what)
+            self.crash_after -= 1
+        self.writes.append(what)
+
+    @staticmethod
+    def _check_transitions(old: Json, new: Json) -> None:
+        before = {c["type"]: c for c in old.get("conditions", ())}
+        for condition in new.get("conditions", ()):
+            known = before.get(condition["type"])
+            if known is not None and known["status"] == condition["status"]:
+                assert known["lastTransitionTime"] == condition["lastTransitionTime"]
+        assert before.get("Finished", {}).get("status") != "True", "terminal is terminal"
+
+    # What the API server does
+
+    def _create(self, manifest: Json) -> None:
+        manifest = json.loads(json.dumps(manifest))
+        kind, metadata = manifest["kind"], manifest["metadata"]
+        if (kind, metadata["name"]) in self.objects:
+            return
+        if kind == "Job":
+            attempt = self.job["status"]["attempt"]
+            assert metadata["name"] == f"job-{attempt}", "an attempt is counted before it is made"
+            assert not self.live_pods(), "no pod of an earlier attempt runs"
+        self._uids += 1
+        metadata["uid"] = f"uid-{self._uids}"
+        manifest["status"] = {}
+        self.objects[kind, metadata["name"]] = manifest
+
+    def _apply(self, manifest: Json) -> None:
+        there = self.objects.get((manifest["kind"], manifest["metadata"]["name"]))
+        assert there is not None
+        assert there["metadata"]["uid"] == manifest["metadata"]["uid"]
+        assert manifest["spec"].keys() == {"suspend"}, "nothing else of a Job can change"
+        there["spec"] |= manifest["spec"]
+
+    def delete(self, kind: str, name: str) -> None:
+        """Delete an object; a pod ends first."""
+        there = self.objects[kind, name]
+        if kind != "Pod":
+            del self.objects[kind, name]
+        elif "deletionTimestamp" not in there["metadata"]:
+            due = self.now + timedelta(seconds=30)
+            there["metadata"] |= {
+                "deletionTimestamp": due.isoformat(),
+                "deletionGracePeriodSeconds": 30,
+            }
+
+    def of(self, kind: str) -> list[Json]:
+        """Objects of a kind, by name."""
+        return [o for (k, _), o in sorted(self.objects.items()) if k == kind]
+
+    def live_pods(self) -> list[Json]:
+        """Pods of which something runs."""
+        return [p for p in self.of("Pod") if p["status"]["phase"] in ("Pending", "Running")]
+
+    def change_spec(self, **spec: Any) -> None:
+        """What a user does with kubectl."""
+        if any(self.job["spec"].get(k) != v for k, v in spec.items()):
+            self.job["spec"] |= spec
+            self.job["metadata"]["generation"] += 1
+
+    # What Kubernetes' controllers and the kubelet do
+
+    def tick(self, seconds: float) -> None:
+        """Time passes."""
+        self.now += timedelta(seconds=seconds)
+
+    def step(self) -> None:
+        """Each controller does its next step."""
+        for batch in self.of("Job"):
+            self._job_controller(batch)
+        jobs = {j["metadata"]["uid"]: j for j in self.of("Job")}
+        for pod in self.of("Pod"):
+            self._kubelet(pod, jobs.get(pod["metadata"]["ownerReferences"][0]["uid"]))
+
+    def _job_controller(self, batch: Json) -> None:
+        conditions = {c["type"] for c in batch["status"].get("conditions", ())}
+        if conditions & {"Complete", "Failed"}:
+            return
+        pods = self.pods_of(batch)
+        live = [p for p in pods if p["status"]["phase"] in ("Pending", "Running")]
+        failed = [p for p in pods if p["status"]["phase"] == "Failed" and not p.get("untracked")]
+        done = {self.rank(p) for p in pods if p["status"]["phase"] == "Succeeded"}
+        if failed and "FailureTarget" not in conditions:
+            self._condition(batch, "FailureTarget")
+        elif "FailureTarget" in conditions:
+            for pod in live:
+                self.delete("Pod", pod["metadata"]["name"])
+            if not live:
+                self._condition(batch, "Failed")
+        elif len(done) == batch["spec"]["completions"]:
+            self._condition(batch, "Complete")
+        elif batch["spec"]["suspend"]:
+            for pod in live:
+                pod["untracked"] = True
+                self.delete("Pod", pod["metadata"]["name"])
+        else:
+            present = {self.rank(p) for p in pods}
+            for rank in sorted(set(range(batch["spec"]["completions"])) - present):
+                self._make_pod(batch, rank)
+
+    def pods_of(self, batch: Json) -> list[Json]:
+        """Pods of one batch Job."""
+        uid = batch["metadata"]["uid"]
+        return [p for p in self.of("Pod") if p["metadata"]["ownerReferences"][0]["uid"] == uid]
+
+    @staticmethod
+    def rank(pod: Json) -> int:
+        """A pod's completion index."""
+        return int(pod["metadata"]["annotations"][INDEX])
+
+    def _condition(self, batch: Json, kind: str) -> None:
+        told = {"type": kind, "status": "True", "lastTransitionTime": self.now.isoformat()}
+        batch["status"].setdefault("conditions", []).append(told)
+
+    def _make_pod(self, batch: Json, rank: int) -> None:
+        self._uids += 1
+        metadata, template = batch["metadata"], batch["spec"]["template"]
+        name = f"{metadata['name']}-{rank}-{self._uids}"
+        self.objects["Pod", name] = {
+            "kind": "Pod",
+            "metadata": {
+                "namespace": "team", "name": name, "uid": f"uid-{self._uids}",
+                "labels": template["metadata"]["labels"],
+                "annotations": {INDEX: str(rank)},
+                "ownerReferences": [{"uid": metadata["uid"], "controller": True}],
+            },
+            "spec": {"nodeName": f"node-{rank}", "containers": [{"name": "worker"}]},
+            "status": {"phase": "Pending", "startTime": self.now.isoformat()},
+        }  # fmt: skip
+
+    def _kubelet(self, pod: Json, batch: Json | None) -> None:
+        metadata, status = pod["metadata"], pod["status"]
+        name = metadata["name"]
+        if batch is None and "deletionTimestamp" not in metadata:
+            self.delete("Pod", name)
+        elif "deletionTimestamp" in metadata:
+            if status["phase"] in ("Pending", "Running"):
+                self.end(pod, 143)
+                return
+            counted = batch is None or pod.get("untracked") or batch["status"].get("conditions")
+            if counted:
+                del self.objects["Pod", name]
+        elif status["phase"] == "Pending":
+            ready = {"type": "Ready", "status": "True"}
+            status |= {"phase": "Running", "conditions": [ready]}
+
+    def end(self, pod: Json, code: int, word: LastWord | None = None) -> None:
+        """A pod's program exits."""
+        told = {"exitCode": code, "reason": "Error" if code else "Completed"}
+        told["finishedAt"] = self.now.isoformat()
+        pod["status"] |= {
+            "phase": "Failed" if code else "Succeeded",
+            "conditions": [],
+            "containerStatuses": [{"name": "worker", "state": {"terminated": told}}],
+        }
+        if word is not None:
+            self.words[pod["metadata"]["uid"]] = word
+
+    def running(self, rank: int) -> Json | None:
+        """The running pod of a rank."""
+        found = [
+            p for p in self.of("Pod") if self.rank(p) == rank and p["status"]["phase"] == "Running"
+        ]
+        return found[0] if found else None
+
+    # Running it
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job says that it has ended."""
+        return TrainingJob.from_object(self.job).status.is_true(ConditionType.FINISHED)
+
+    def run(self, until: Callable[[], bool], limit: int = 400) -> None:
+        """Operator and controllers go on, with time passing, until it is so."""
+        for _ in range(limit):
+            try:
+                while self.reconcile() == timedelta(0):
+                    pass
+            except Crash:
+                continue
+            if until():
+                return
+            self.step()
+            self.tick(1)
+        raise AssertionError(f"not reached in {limit} s: {json.dumps(self.job, indent=1)}")
+
+    def all_run(self) -> bool:
+        """Whether every worker runs."""
+        return all(self.running(rank) for rank in range(self.job["spec"].get("workers", 1)))
+
+    def work_ends_well(self) -> None:
+        """Every program that runs exits with 0."""
+        for pod in self.of("Pod"):
+            if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]:
+                self.end(pod, 0, LastWord())
