@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+
 from lepton_operator.engine.client import Client
 from lepton_operator.engine.resources import Resource
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from aiohttp import web
+
 from lepton_operator.engine import credentials
 from lepton_operator.engine.client import ApiError, Client
 from lepton_operator.engine.resources import Resource
@@ -83,8 +84,8 @@ async def test_text_is_returned_as_it_is(api: Any, client: Client) -> None:
 async def test_lines_are_put_together_from_whatever_pieces_they_come_in(
     api: Any, client: Client, kit: Any
 ) -> None:
-    long = b"x" * 300_000
-    api.once(kit.streaming(b"o", b"ne\ntw", b"o\n", long[:100_000], long[100_000:] + b"\nrest"))
+    long = b"0123456789" * 500_000
+    api.once(kit.streaming(b"o", b"ne\ntw", b"o\n", long[:1_000_000], long[1_000_000:] + b"\nrest"))
     lines = [line async for line in client.stream("/watch", idle=5)]
     assert lines == [b"one", b"two", long]
 

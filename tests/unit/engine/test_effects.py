@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+
 from lepton_operator.engine.client import ApiError, Client
 from lepton_operator.engine.effects import Conflict, Effects, NameTaken, NotLeader, Refused
 from lepton_operator.engine.recorder import shorten

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+
 from lepton_operator.engine.client import Client
 from lepton_operator.engine.lease import LEASES, LeaderElection, default_identity
 

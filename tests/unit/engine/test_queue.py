@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from lepton_operator.engine.queue import LAST_RETRY, ShutDownError, WorkQueue
 
 KEYS = st.sampled_from("abcde")

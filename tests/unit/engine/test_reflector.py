@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+
 from lepton_operator.engine import reflector as module
 from lepton_operator.engine.client import Client
 from lepton_operator.engine.reflector import Reflector

@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 import pytest
+
 from lepton_operator.engine.client import ApiError, Client
 from lepton_operator.engine.queue import WorkQueue
 from lepton_operator.engine.resync import METADATA_ONLY, KeyAudit, Resync

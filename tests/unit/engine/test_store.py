@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from lepton_operator.engine.store import REMEMBERED_DELETIONS, Store
 
 Changes = list[tuple[Any, Any]]

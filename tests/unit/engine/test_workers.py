@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 import pytest
+
 from lepton_operator.engine.queue import WorkQueue
 from lepton_operator.engine.workers import Workers
 
