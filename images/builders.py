@@ -69,7 +69,7 @@ class Buildah:
             output(["buildah", "rm", container])
 
     def build(self, build: Build) -> None:
-        command = ["buildah", "build", "--layers", "--network", "host"]
+        command = ["buildah", "build", "--layers", "--force-rm", "--network", "host"]
         if build.certificates:
             command += ["--secret", f"id=ca,src={build.certificates}"]
         for name, value in build.arguments.items():
