@@ -276,7 +276,7 @@ def _start_machine(layout: Layout, progress: Progress, facts: Facts) -> int:
         init = machine.start(layout, Path(facts.binaries), Path(facts.packages), NODE)
         network.connect(facts.interface, init, Pair(facts.host_address, facts.node_address))
         machine.run(init, ["nft", "-f", f"{INSIDE}/config/masquerade.nft"])
-        machine.run(init, ["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"])
+        machine.run(init, ["sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"])
     return init
 
 

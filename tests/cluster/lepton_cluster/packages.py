@@ -20,6 +20,7 @@ from .progress import Progress
 # The package and a command that it brings.
 TOOLS = {
     "iproute2": "ip",
+    "mount": "mount",
     "nftables": "nft",
     "openssl": "openssl",
     "util-linux": "nsenter",
