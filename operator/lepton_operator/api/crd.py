@@ -3,7 +3,6 @@
 from typing import Any
 
 from lepton.spec.base import RULES, rule
-
 from lepton_operator.api import names
 from lepton_operator.api.schema import structural_schema
 from lepton_operator.api.spec import LeptonTrainingJobSpec

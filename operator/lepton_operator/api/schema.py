@@ -7,8 +7,9 @@ https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resou
 from collections.abc import Mapping
 from typing import Any
 
-from lepton.spec.base import NOT_SUPPORTED_YET, RULES, rule, unsupported_message
 from pydantic import BaseModel
+
+from lepton.spec.base import NOT_SUPPORTED_YET, RULES, rule, unsupported_message
 
 Schema = dict[str, Any]
 

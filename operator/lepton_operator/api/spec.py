@@ -3,11 +3,12 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
 from lepton.spec.agent import AgentSpec
 from lepton.spec.base import RULES, SpecModel, not_supported_yet, refusal, rule, rules, text_like
 from lepton.spec.environment import EnvironmentSpec
 from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 QUANTITY_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
 """Of Kubernetes' resource.Quantity."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from lepton.spec.report import Evaluation
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from lepton.spec.report import Evaluation
 from lepton_operator.api.names import FailureClass, Phase
 
 MAX_ATTEMPTS_LISTED = 10

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from lepton.spec.hyperparameters import validate_hyperparameters
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from lepton.spec.hyperparameters import validate_hyperparameters
 from lepton_operator.api import names
 from lepton_operator.api.spec import LeptonTrainingJobSpec
 

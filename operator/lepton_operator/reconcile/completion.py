@@ -1,7 +1,6 @@
 """The end of a good run: the last word of the first worker, and what it leaves in the status."""
 
 from lepton.spec.report import LastWord
-
 from lepton_operator.api.status import LARGEST_COUNT, LeptonTrainingJobStatus
 from lepton_operator.reconcile.manifests import claim_name, run_folder
 from lepton_operator.reconcile.observed import PodView

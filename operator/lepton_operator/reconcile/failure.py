@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from lepton_operator.api.names import FailureClass, Reason
+from lepton_operator.reconcile.manifests import processes_per_worker
 from lepton_operator.reconcile.observed import JobView, PodView
 from lepton_operator.reconcile.situation import LOST_AFTER, Situation
 from lepton_operator.reconcile.text import exit_text, one_line
@@ -245,7 +246,8 @@ def raised_in(pod: PodView, situation: Situation) -> Raised | None:
     """What the pod's program died of: by its last word, else by the end of its log."""
     word = situation.observed.last_words.get(pod.uid)
     if word is not None and word.error is not None:
-        return Raised(word.error.line, word.error.where, rank=word.rank)
+        many = processes_per_worker(situation.spec) > 1
+        return Raised(word.error.line, word.error.where, rank=word.rank if many else pod.rank)
     for text in (situation.observed.log_tails.get(pod.uid), pod.termination_message):
         if not text or (word is not None and text == pod.termination_message):
             continue

@@ -15,7 +15,6 @@ from lepton.spec.run import (
     RunConfiguration,
 )
 from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
-
 from lepton_operator.api import names
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.spec import AccessMode, LeptonTrainingJobSpec, Storage

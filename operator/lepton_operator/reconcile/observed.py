@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from lepton.spec.report import LastWord, Progress
-
 from lepton_operator.api.names import ANNOTATION_DESIRED_HASH, LABEL_ATTEMPT, LABEL_JOB_NAME
 
 ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"

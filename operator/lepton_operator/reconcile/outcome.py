@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from lepton.spec.report import Evaluation, LastWord, Progress
-
 from lepton_operator.api.status import (
     EvaluationStatus,
     LeptonTrainingJobStatus,

@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from lepton.spec.report import MAX_METRICS, Progress
-
 from lepton_operator.api.status import LARGEST_COUNT, EvaluationStatus, Metric, ProgressStatus
 from lepton_operator.reconcile.text import duration, number, one_line, reward
 
 REWARD_METRIC = "episode_reward_mean"
 LONGEST_REMAINING = 100 * 365 * 86_400.0
 """Beyond a hundred years an estimate is none."""
+
+FASTEST = 1e15
+"""Steps a second; no machine is faster."""
 
 
 def progress_status(
@@ -113,6 +115,6 @@ def _count(value: int | None) -> int | None:
 
 def _speed(value: float | None) -> float | None:
     """Three significant digits: more would make every reading a change."""
-    if value is None or not math.isfinite(value):
+    if value is None or not value <= FASTEST:
         return None
     return float(f"{value:.3g}")

@@ -22,7 +22,7 @@ def number(value: float) -> str:
 
 def reward(value: float) -> str:
     """A reward as a column shows it."""
-    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
 def duration(seconds: float) -> str:

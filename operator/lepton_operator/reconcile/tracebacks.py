@@ -17,7 +17,7 @@ FRAME = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<f
 GROUP_MARKS = re.compile(r"^[ ]*[|+][-+| ]*")
 LIBRARY = re.compile(r"(site-packages|dist-packages|/lib/python\d|^<frozen |^<string>)")
 REPORT_ROOT = "Root Cause (first observed failure):"
-REPORT_FIELD = re.compile(r"^\s{2}(?P<name>rank|exitcode|traceback)\s*: (?P<value>.*)$")
+REPORT_FIELD = re.compile(r"^\s{2}(?P<name>rank|exitcode)\s*: (?P<value>.*)$")
 
 LOST_PEER = re.compile(
     r"Connection closed by peer|Connection reset by peer|remote process exited|Broken pipe"
@@ -33,7 +33,7 @@ class Raised:
     """What a process died of."""
 
     line: str
-    """Last line of the traceback: `ValueError: boom`."""
+    """Last line of the traceback: `ValueError: boom`; "" for a process that left none."""
     where: str | None = None
     """`train.py:12`, the innermost frame outside of libraries."""
     rank: int | None = None
@@ -126,15 +126,22 @@ def last_traceback_line(text: str) -> Raised | None:
 
 
 def _of_rank(found: list[Raised], report: Raised) -> Raised:
-    """The traceback that belongs to the process that torchrun names, with its rank and code."""
-    same = [raised for raised in found if raised.rank == report.rank]
-    unnamed = [raised for raised in found if raised.rank is None]
-    candidates = same or [r for r in unnamed if not r.secondary] or unnamed
-    # A process that was killed left no traceback: what others print is not its.
-    killed = report.exit_code is not None and report.exit_code < 0
-    if not candidates or (killed and not same):
+    """The traceback that belongs to the process that torchrun names, with its rank and code.
+
+    torchrun names the one that ended first by its whole seconds, which may be a victim.
+    """
+    named = [r for r in found if r.rank == report.rank] or [r for r in found if r.rank is None]
+    primary = [r for r in named if not r.secondary]
+    if report.exit_code is not None and report.exit_code < 0:
+        # Killed by a signal it left no traceback; what others print is not its.
         return report
-    best = candidates[-1]
+    if named and not primary:
+        others = [r for r in found if r.rank is not None and not r.secondary]
+        if others:
+            return others[-1]
+    if not named:
+        return report
+    best = (primary or named)[-1]
     return Raised(best.line, best.where, report.rank, report.exit_code)
 
 
@@ -152,10 +159,8 @@ def _torchrun_report(text: str) -> Raised | None:
     code = re.match(r"-?\d+", told.get("exitcode", ""))
     if rank is None or code is None:
         return None
-    line = told.get("traceback", "")
-    if line.startswith(("To enable traceback", TRACEBACK)) or not line:
-        line = ""
-    return Raised(line, None, int(rank[0]), int(code[0]))
+    # The report's own words repeat the code or stand for a traceback that is elsewhere.
+    return Raised("", None, int(rank[0]), int(code[0]))
 
 
 def last_line(text: str) -> str | None:

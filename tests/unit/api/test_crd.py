@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from lepton_operator.api import generate, names
 from lepton_operator.api.crd import custom_resource_definition
 from lepton_operator.api.spec import LeptonTrainingJobSpec

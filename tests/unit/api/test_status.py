@@ -4,6 +4,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.names import ConditionType
 from lepton_operator.api.status import LeptonTrainingJobStatus

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from lepton_operator.api.validation import InvalidSpec, check_name, parse_spec
 
 TABLE = Path(__file__).parents[2] / "data" / "manifests"

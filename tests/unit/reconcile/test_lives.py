@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lepton_operator.api.job import TrainingJob
 from situations import word
 from world import Crash, World
+
+from lepton_operator.api.job import TrainingJob
 
 
 def happy(world: World) -> None:

@@ -12,6 +12,8 @@ from pydantic.alias_generators import to_camel
 
 MAX_METRICS = 16
 TERMINATION_MESSAGE_BYTES = 4096
+MAX_COUNT = 10**18
+"""A report that counts further is none; larger integers don't survive JSON everywhere."""
 
 
 class ReportModel(BaseModel):
@@ -33,10 +35,10 @@ class ReportModel(BaseModel):
 class Progress(ReportModel):
     """Where training stands. Counts are over all workers."""
 
-    step: Annotated[int, Field(ge=0)] = 0
-    total_steps: Annotated[int, Field(ge=1)] | None = None
-    episodes: Annotated[int, Field(ge=0)] | None = None
-    total_episodes: Annotated[int, Field(ge=1)] | None = None
+    step: Annotated[int, Field(ge=0, le=MAX_COUNT)] = 0
+    total_steps: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = None
+    episodes: Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = None
+    total_episodes: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = None
     steps_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     metrics: dict[str, float | None] = Field(default_factory=dict)
     """Latest value by name; JSON has no NaN, so null stands for a value that is not finite."""

@@ -1,0 +1,373 @@
+"""One step of decide at a time."""
+
+from datetime import timedelta
+
+import pytest
+from situations import (
+    NOW,
+    UID,
+    at,
+    batch_job,
+    counted,
+    deleted,
+    ended,
+    failed_job,
+    is_true,
+    plain,
+    plan_for,
+    pod,
+    running,
+    training_job,
+    word,
+)
+
+from lepton.spec.report import LastWord, Progress
+from lepton_operator.api.names import ConditionType, Phase, Reason
+from lepton_operator.api.status import LeptonTrainingJobStatus
+
+
+def kinds(objects):
+    return [(o["kind"], o["metadata"]["name"]) for o in objects]
+
+
+def condition(plan, kind):
+    return plan.status.condition(kind)
+
+
+DONE = {"complete": True, "finished_time": NOW}
+STORED = {"storage": {"size": "1Gi"}, "workers": 2}
+
+
+# Starting
+
+
+def test_an_attempt_is_counted_before_anything_of_it_exists():
+    plan = plan_for(training_job())
+    assert (plan.status.attempt, plan.status.start_time) == (1, NOW)
+    assert plan.status.phase is Phase.PENDING
+    assert plan.create == ()
+    assert plan.again_in == timedelta(0)
+
+
+def test_a_counted_attempt_is_made():
+    plan = plan_for(training_job(counted(), **STORED))
+    assert kinds(plan.create) == [
+        ("Service", "job"), ("PersistentVolumeClaim", "job"), ("Job", "job-1"),
+    ]  # fmt: skip
+
+
+def test_what_is_there_is_not_made_again():
+    job = training_job(counted(), **STORED)
+    plan = plan_for(job, services=(plain(),), claims=(plain(),))
+    assert kinds(plan.create) == [("Job", "job-1")]
+    plan = plan_for(job, services=(plain(),), claims=(plain(),), jobs=(batch_job(),))
+    assert plan.create == ()
+
+
+def test_a_service_that_somebody_deleted_comes_back():
+    plan = plan_for(training_job(running(), workers=2), jobs=(batch_job(),), pods=(pod(0), pod(1)))
+    assert kinds(plan.create) == [("Service", "job")]
+
+
+def test_a_service_of_another_version_of_the_operator_is_brought_up_to_date():
+    old = plain(desired_hash="of-another-version")
+    plan = plan_for(training_job(running(), workers=2), jobs=(batch_job(),), services=(old,))
+    assert kinds(plan.apply) == [("Service", "job")]
+
+
+def test_a_job_of_another_version_of_the_operator_is_left_alone():
+    old = batch_job(desired_hash="of-another-version")
+    assert plan_for(training_job(running()), jobs=(old,), pods=(pod(0),)).apply == ()
+
+
+def test_objects_of_a_deleted_job_of_this_name_are_waited_for():
+    left = batch_job(owner_uid="an-earlier-uid")
+    plan = plan_for(training_job(counted()), jobs=(left,))
+    assert plan.create == ()
+    assert plan.again_in is not None
+    assert "job-1, left by an earlier job" in condition(plan, ConditionType.PODS_READY).message
+
+
+def test_pods_of_an_earlier_job_of_this_name_are_waited_for():
+    plan = plan_for(training_job(counted()), pods=(deleted(pod(0)),))
+    assert plan.create == ()
+    assert plan_for(training_job(counted()), pods=(ended(0),)).create != ()
+
+
+@pytest.mark.parametrize(
+    ("observed", "reason"),
+    [
+        ({"name_taken": "Service job exists already"}, Reason.NAME_TAKEN),
+        ({"refused": "Job is invalid: spec..."}, Reason.INVALID_SPEC),
+    ],
+)
+def test_what_can_never_be_made_fails_the_job(observed, reason):
+    plan = plan_for(training_job(counted()), **observed)
+    failed = condition(plan, ConditionType.FAILED)
+    assert (failed.status, failed.reason) == ("True", reason)
+    assert failed.message in observed.values()
+    assert is_true(plan, ConditionType.FINISHED)
+
+
+def test_an_invalid_spec_fails_with_its_problems_and_makes_nothing():
+    plan = plan_for(training_job(workers=0))
+    failed = condition(plan, ConditionType.FAILED)
+    assert failed.reason == Reason.INVALID_SPEC
+    assert failed.message == "spec.workers: Invalid value: 0: should be at least 1"
+    assert plan.create == ()
+    assert [e.reason for e in plan.events] == [Reason.INVALID_SPEC]
+
+
+def test_of_a_job_that_is_deleted_nothing_is_done():
+    job = training_job(counted())
+    plan = plan_for(type(job)(**{**vars(job), "deleting": True}))
+    assert (plan.status, plan.create, plan.delete) == (job.status, (), ())
+
+
+# Running
+
+
+def test_workers_are_counted_and_the_first_readiness_is_told():
+    job = training_job(counted(), workers=2)
+    half = plan_for(job, jobs=(batch_job(),), pods=(pod(0), pod(1, ready=False)))
+    assert half.status.workers.summary == "1/2"
+    assert half.status.phase is Phase.PENDING
+    assert not half.urgent
+    whole = plan_for(job, jobs=(batch_job(),), pods=(pod(0), pod(1)))
+    assert whole.status.phase is Phase.RUNNING
+    assert whole.urgent
+    assert [e.reason for e in whole.events] == [Reason.ATTEMPT_STARTED]
+
+
+def test_why_a_worker_is_not_ready_is_told():
+    held = pod(1, phase="Pending", ready=False, unschedulable="0/3 nodes: Insufficient gpu")
+    plan = plan_for(training_job(counted(), workers=2), jobs=(batch_job(),), pods=(pod(0), held))
+    message = condition(plan, ConditionType.PODS_READY).message
+    assert message == "1 of 2 workers ready; rank 1 can't be placed: 0/3 nodes: Insufficient gpu"
+
+
+def test_progress_alone_is_not_urgent_and_nothing_new_is_no_difference():
+    job = training_job(running(), workers=1)
+    pods, said = (pod(0),), Progress(step=10, total_steps=100, metrics={"loss": 0.5})
+    plan = plan_for(job, jobs=(batch_job(),), pods=pods, progress=said, progress_time=NOW)
+    assert plan.status.progress.summary == "10%"
+    assert plan.status.metrics[0].value == "0.5"
+    assert not plan.urgent
+    again = plan_for(
+        training_job(plan.status.to_json_object(), workers=1),
+        jobs=(batch_job(),), pods=pods, progress=said, progress_time=at(60), now=at(60),
+    )  # fmt: skip
+    assert again.status == plan.status
+
+
+def test_a_worker_that_is_done_first_does_not_make_the_job_unready():
+    job = training_job(running(), workers=2)
+    plan = plan_for(job, jobs=(batch_job(),), pods=(ended(0, code=0), pod(1)))
+    assert is_true(plan, ConditionType.PODS_READY)
+    assert not plan.urgent
+
+
+def test_a_running_job_that_loses_readiness_still_runs():
+    plan = plan_for(training_job(running()), jobs=(batch_job(),), pods=(pod(0, ready=False),))
+    assert condition(plan, ConditionType.PODS_READY).reason == Reason.PODS_NOT_READY
+    assert plan.status.phase is Phase.RUNNING
+    assert plan.events == ()
+
+
+# The end
+
+
+def test_a_complete_job_waits_for_the_last_word_and_then_takes_it():
+    job = training_job(running(), **STORED)
+    jobs = (batch_job(**DONE),)
+    early = plan_for(job, jobs=jobs, pods=(pod(0), ended(1, code=0)), now=at(1))
+    assert not is_true(early, ConditionType.COMPLETE)
+    assert early.again_in == timedelta(seconds=1)
+    said = {"pod-uid-1-0": LastWord(progress=Progress(step=100, total_steps=100))}
+    pods = (ended(0, code=0), ended(1, code=0))
+    plan = plan_for(job, jobs=jobs, pods=pods, last_words=said, now=at(2))
+    assert plan.status.phase is Phase.COMPLETE
+    assert is_true(plan, ConditionType.FINISHED)
+    assert plan.status.progress.percent == 100
+    assert plan.status.workers.summary == "2/2"
+    assert plan.status.completion_time == at(2)
+    assert [e.reason for e in plan.events] == [Reason.TRAINING_COMPLETE]
+
+
+def test_a_last_word_that_never_comes_is_not_waited_for_for_ever():
+    job, jobs = training_job(running()), (batch_job(**DONE),)
+    assert not is_true(plan_for(job, jobs=jobs, now=at(29)), ConditionType.COMPLETE)
+    assert is_true(plan_for(job, jobs=jobs, now=at(30)), ConditionType.COMPLETE)
+
+
+def test_terminal_is_terminal():
+    end = plan_for(training_job(running()), jobs=(batch_job(**DONE),), pods=(ended(0, code=0),))
+    for children in ({}, {"jobs": (failed_job(),)}, {"pods": (ended(0),)}, {"refused": "no"}):
+        job = training_job(end.status.to_json_object())
+        plan = plan_for(job, progress=Progress(step=1), now=at(99), **children)
+        assert plan.status == job.status
+        assert (plan.create, plan.apply, plan.delete, plan.events) == ((), (), (), ())
+
+
+def test_what_still_runs_of_a_failed_job_is_stopped():
+    stuck = pod(
+        0, phase="Pending", ready=False, waiting_reason="InvalidImageName", waiting_message="bad"
+    )
+    plan = plan_for(training_job(counted()), jobs=(batch_job(),), pods=(stuck,))
+    assert condition(plan, ConditionType.FAILED).reason == Reason.IMAGE_PULL_FAILED
+    assert [(d.kind, d.name, d.uid) for d in plan.delete] == [("Job", "job-1", "job-uid-1")]
+    later = plan_for(training_job(plan.status.to_json_object()), jobs=(batch_job(),))
+    assert later.delete == plan.delete
+    assert plan_for(training_job(plan.status.to_json_object()), jobs=(failed_job(),)).delete == ()
+
+
+# Failing and starting anew
+
+
+def test_a_failed_attempt_is_noted_and_the_next_one_counted_in_one_write():
+    job = training_job(running(), workers=2, failurePolicy={"backoffSeconds": 30})
+    observed = {
+        "jobs": (failed_job(1),),
+        "pods": (ended(0), deleted(ended(1, code=143, seconds=2), 1)),
+        "last_words": {"pod-uid-1-0": word("ValueError: boom", "train.py:3")},
+        "progress": Progress(step=40, total_steps=100, steps_per_second=2),
+    }
+    plan = plan_for(job, now=at(3), **observed)
+    assert (plan.status.attempt, plan.status.restarts, plan.status.interruptions) == (2, 1, 0)
+    (attempt,) = plan.status.attempts
+    assert (attempt.number, attempt.rank, attempt.exit_code, attempt.step) == (1, 0, 1, 40)
+    assert attempt.message == "rank 0 exited with code 1 on node-0: ValueError: boom (train.py:3)"
+    assert plan.status.phase is Phase.RESTARTING
+    assert plan.status.progress.remaining is None
+    (event,) = plan.events
+    assert (event.type, event.reason) == ("Warning", Reason.ATTEMPT_FAILED)
+    assert "ValueError: boom" in event.message
+
+    status = plan.status.to_json_object()
+    next_job = training_job(status, workers=2, failurePolicy={"backoffSeconds": 30})
+    observed.pop("progress")
+    waiting = plan_for(next_job, now=at(10), **observed)
+    assert waiting.create == ()
+    assert waiting.again_in == timedelta(seconds=23)
+    assert waiting.events == ()
+    starting = plan_for(next_job, now=at(33), **observed)
+    assert ("Job", "job-2") in kinds(starting.create)
+    assert starting.delete == ()
+
+
+def test_the_next_attempt_waits_for_the_last_pod_of_the_old_one():
+    status = counted(2)
+    job = training_job(status)
+    plan = plan_for(job, jobs=(failed_job(),), pods=(deleted(pod(0), seconds=-5),))
+    assert plan.create == ()
+    lost = plan_for(job, jobs=(failed_job(),), pods=(deleted(pod(0), seconds=-70),))
+    assert kinds(lost.create) == [("Job", "job-2")]
+
+
+def test_jobs_before_the_last_attempt_are_deleted_and_the_last_ones_kept_for_its_logs():
+    plan = plan_for(training_job(counted(3)), jobs=(failed_job(attempt=1), failed_job(attempt=2)))
+    assert [d.name for d in plan.delete] == ["job-1"]
+
+
+def test_a_job_whose_attempt_was_given_up_is_stopped():
+    plan = plan_for(training_job(counted(2)), jobs=(batch_job(1),), pods=(pod(0),))
+    assert [d.name for d in plan.delete] == ["job-1"]
+    assert plan.create == ()
+
+
+def test_a_batch_job_deleted_by_hand_is_an_interruption():
+    plan = plan_for(training_job(running()), pods=(deleted(pod(0)),))
+    assert plan.status.attempt == 2
+    assert plan.status.interruptions == 1
+    assert plan.status.attempts[0].reason == Reason.JOB_DELETED
+
+
+def test_a_job_of_an_attempt_that_nobody_saw_running_is_just_made():
+    plan = plan_for(training_job(counted(2)))
+    assert kinds(plan.create) == [("Job", "job-2")]
+
+
+def test_after_the_last_restart_the_job_fails_with_the_cause():
+    job = training_job(running(2), failurePolicy={"maxRestarts": 1})
+    failed = ended(0, attempt=2, uid="pod", owner_uid="job-uid-2")
+    said = {"pod": word("ValueError: boom")}
+    plan = plan_for(job, jobs=(failed_job(attempt=2),), pods=(failed,), last_words=said)
+    found = condition(plan, ConditionType.FAILED)
+    assert found.reason == Reason.MAX_RESTARTS_EXCEEDED
+    assert found.message.startswith("failed after 1 restart; at last: rank 0 exited with code 1")
+    assert "ValueError: boom" in found.message
+    assert plan.status.attempt == 2
+    assert [a.number for a in plan.status.attempts] == [2]
+    assert plan.status.phase is Phase.FAILED
+
+
+# Suspending
+
+
+def test_a_job_made_suspended_makes_nothing_and_is_told_once():
+    plan = plan_for(training_job(suspend=True))
+    assert (plan.status.phase, plan.status.attempt) == (Phase.SUSPENDED, 0)
+    assert plan.create == ()
+    assert [e.reason for e in plan.events] == [Reason.SUSPENDED]
+    again = plan_for(training_job(plan.status.to_json_object(), suspend=True), now=at(60))
+    assert again.status == plan.status
+    assert again.events == ()
+    resumed = plan_for(training_job(plan.status.to_json_object()))
+    assert resumed.status.attempt == 1
+    assert [e.reason for e in resumed.events] == [Reason.RESUMED]
+
+
+def test_suspending_a_running_job_suspends_its_batch_job():
+    job = training_job(running(), suspend=True)
+    plan = plan_for(job, jobs=(batch_job(),), pods=(pod(0),))
+    assert plan.apply[0]["spec"] == {"suspend": True}
+    assert plan.status.phase is Phase.RUNNING
+    resting = batch_job(suspended=True)
+    ending = plan_for(job, jobs=(resting,), pods=(deleted(pod(0)),))
+    assert not is_true(ending, ConditionType.SUSPENDED)
+    rested = plan_for(job, jobs=(resting,))
+    assert rested.status.phase is Phase.SUSPENDED
+    assert (rested.status.attempt, rested.status.restarts) == (1, 0)
+    assert rested.apply == ()
+
+
+def test_resuming_waits_for_pods_that_still_end():
+    status = running()
+    jobs = (batch_job(suspended=True),)
+    plan = plan_for(training_job(status), jobs=jobs, pods=(deleted(pod(0)),))
+    assert plan.apply == ()
+    assert plan.again_in is not None
+    plan = plan_for(training_job(status), jobs=jobs)
+    assert plan.apply[0]["spec"] == {"suspend": False}
+
+
+def test_no_attempt_starts_while_suspended():
+    plan = plan_for(training_job(counted(2), suspend=True), jobs=(failed_job(),))
+    assert plan.create == ()
+    assert plan.status.phase is Phase.SUSPENDED
+    assert plan.status.attempt == 2
+
+
+def test_a_change_of_the_spec_is_acknowledged():
+    status = running(observedGeneration=0)
+    plan = plan_for(training_job(status), jobs=(batch_job(),), pods=(pod(0),))
+    assert plan.status.observed_generation == 1
+    assert plan.urgent
+
+
+def test_a_condition_keeps_its_time_until_it_changes():
+    job = training_job(running())
+    plan = plan_for(job, jobs=(batch_job(),), pods=(pod(0),))
+    before = job.status.condition(ConditionType.PODS_READY)
+    after = condition(plan, ConditionType.PODS_READY)
+    assert after.last_transition_time == before.last_transition_time
+    plan = plan_for(job, jobs=(batch_job(),), pods=(pod(0, ready=False),))
+    assert condition(plan, ConditionType.PODS_READY).last_transition_time == NOW
+
+
+def test_children_of_others_are_nobodys_business():
+    strange = batch_job(9, owner_uid="other", name="job-9")
+    plan = plan_for(training_job(running()), jobs=(batch_job(), strange), pods=(pod(0),))
+    assert plan.delete == ()
+    assert batch_job().owner_uid == UID
+    assert LeptonTrainingJobStatus.read(plan.status.to_json_object()) == plan.status
