@@ -34,7 +34,7 @@ images: .venv/ready  ## build the trainer's and the operator's image
 	@$(PYTHON) images build
 
 crds: .venv/ready  ## generate crds/ and the chart's copy from the models
-	@$(PYTHON) -m lepton_operator.api.generate
+	@$(PYTHON) -m lepton_operator.api.generate && $(PYTHON) charts sync
 
 lock: .venv/ready  ## pin the newest allowed versions in requirements/
 	@tools/lock

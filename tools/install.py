@@ -7,7 +7,7 @@ import sys
 from steps import EXISTING, ROOT, StepError, kubectl, python, run, say
 
 NAMESPACE = "lepton-system"
-RELEASE = "lepton"
+RELEASE = "lepton-operator"
 TRAINER = "localhost/lepton/trainer:dev"
 OPERATOR = "localhost/lepton/operator:dev"
 
