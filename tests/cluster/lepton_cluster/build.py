@@ -110,15 +110,25 @@ def _locked(progress: Progress, lock: IO[str]) -> Iterator[None]:
     yield
 
 
-def forget_old(keep: Path | None = None) -> list[Path]:
-    """Removes builds of other states of the sources, unless a running cluster uses them."""
-    removed = []
-    in_use = used_folders()
-    for folder in sorted(cache_root().glob("binaries-*")) + sorted(cache_root().glob("building-*")):
-        if folder != keep and folder not in in_use:
-            _remove_tree(folder)
-            removed.append(folder)
-    return removed
+def forget_old(keep: Path | None = None, kinds: Iterable[str] = ("binaries", "building")) -> int:
+    """Removes builds of other states of the sources, unless a running cluster uses them.
+
+    Returns how many there were.
+    """
+    kept = used_folders() | {keep}
+    found = [folder for kind in kinds for folder in cache_root().glob(f"{kind}-*")]
+    removed = [folder for folder in found if folder not in kept]
+    for folder in removed:
+        _remove_tree(folder)
+    return len(removed)
+
+
+def clean(progress: Progress) -> int:
+    """Removes all that no running cluster uses; returns the number of folders."""
+    root = cache_root()
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "lock").open("w") as lock, _locked(progress, lock):
+        return forget_old(kinds=("binaries", "building", "packages"))
 
 
 def used_folders() -> set[Path]:

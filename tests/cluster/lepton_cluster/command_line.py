@@ -85,8 +85,7 @@ def _run(options: argparse.Namespace, layout: Layout, progress: Progress) -> int
         case "status":
             return _status(layout, as_json=options.json)
         case "clean-cache":
-            removed = build.forget_old()
-            print(f"removed {len(removed)} builds from {cache_root()}")
+            print(f"removed {build.clean(progress)} folders from {cache_root()}")
     return 0
 
 
