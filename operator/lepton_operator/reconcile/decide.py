@@ -245,8 +245,13 @@ def finish_plan(job: TrainingJob, situation: Situation, plan: Plan) -> Plan:
 
 
 def is_urgent(old: LeptonTrainingJobStatus, new: LeptonTrainingJobStatus) -> bool:
-    """Whether more moved than progress and counts of workers."""
-    return _essence(old) != _essence(new)
+    """Whether more moved than progress and counts of workers.
+
+    That workers are no longer ready may wait: mostly they are about to be done, and what follows
+    is urgent by itself.
+    """
+    ready = new.is_true(ConditionType.PODS_READY) and not old.is_true(ConditionType.PODS_READY)
+    return ready or _essence(old) != _essence(new)
 
 
 def _essence(status: LeptonTrainingJobStatus) -> object:
@@ -255,7 +260,6 @@ def _essence(status: LeptonTrainingJobStatus) -> object:
         status.attempt,
         status.observed_generation,
         [(c.type, c.status) for c in status.conditions if c.type != ConditionType.PODS_READY],
-        status.is_true(ConditionType.PODS_READY),
         len(status.attempts),
     )
 

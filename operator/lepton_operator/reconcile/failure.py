@@ -7,8 +7,8 @@ from enum import IntEnum
 from lepton_operator.api.names import FailureClass, Reason
 from lepton_operator.reconcile.manifests import processes_per_worker
 from lepton_operator.reconcile.observed import JobView, PodView
-from lepton_operator.reconcile.situation import LOST_AFTER, Situation
-from lepton_operator.reconcile.text import exit_text, one_line
+from lepton_operator.reconcile.situation import Situation
+from lepton_operator.reconcile.text import exit_text, one_line, plural
 from lepton_operator.reconcile.tracebacks import LOST_PEER, Raised, last_line, last_traceback_line
 
 SETTLE = timedelta(seconds=10)
@@ -121,12 +121,11 @@ def explain(causes: list[Cause], current: JobView, situation: Situation) -> Fail
     seen = {pod.rank for pod in situation.pods}
     missing = [rank for rank in range(situation.spec.workers) if rank not in seen]
     if missing:
-        return Failure(
-            FailureClass.INFRASTRUCTURE,
-            Reason.POD_DELETED,
-            f"the pod of rank {missing[0]} is gone",
-            rank=missing[0],
-        )
+        text = f"the pod of rank {missing[0]} is gone"
+        if len(missing) > 1:
+            text = f"{len(missing)} of {plural(situation.spec.workers, 'pod')} are gone"
+        rank = missing[0] if len(missing) == 1 else None
+        return Failure(FailureClass.INFRASTRUCTURE, Reason.POD_DELETED, text, rank=rank)
     if first is not None:
         return first.failure
     told = one_line(current.failed_message or current.failed_reason or "it gives no reason", 500)
@@ -136,20 +135,24 @@ def explain(causes: list[Cause], current: JobView, situation: Situation) -> Fail
 
 
 def not_settled(causes: list[Cause], current: JobView, situation: Situation) -> NotYet | None:
-    """How long to wait for more evidence; None when it is all there."""
-    if current.failed:
+    """How long to wait for more evidence; None when it is all there.
+
+    A pod that was taken away before anything failed explains all that follows, and soon nothing
+    of it may be left to see. A program's own error may have another's behind it.
+    """
+    if current.failed or _taken_before_anything_failed(causes):
         return None
-    primary = [c.time for c in causes if c.kind is Kind.OWN and c.time is not None]
-    lost = [
-        pod.delete_requested_time
-        for pod in situation.pods
-        if pod.delete_requested_time is not None and not pod.finished
-    ]
-    ends = [time + SETTLE for time in primary] + [time + LOST_AFTER for time in lost]
+    ends = [c.time + SETTLE for c in causes if c.kind is Kind.OWN and c.time is not None]
     if not ends:
         return NotYet(SETTLE)
     left = min(ends) - situation.now
     return NotYet(left) if left > timedelta(0) else None
+
+
+def _taken_before_anything_failed(causes: list[Cause]) -> bool:
+    taken = [c.time for c in causes if c.kind is Kind.TAKEN and c.time is not None]
+    failed = [c.time for c in causes if c.kind is not Kind.TAKEN]
+    return bool(taken) and all(time is not None and min(taken) < time for time in failed)
 
 
 def cause_of(pod: PodView, current: JobView, situation: Situation) -> Cause | None:
@@ -157,7 +160,8 @@ def cause_of(pod: PodView, current: JobView, situation: Situation) -> Cause | No
     rank = pod.rank or 0
     asked, ended = pod.delete_requested_time, pod.finished_time
     failing = current.failing_time
-    ended_before = asked is not None and ended is not None and ended < asked
+    done = pod.exit_code == 0 and ended == asked
+    ended_before = asked is not None and ended is not None and (ended < asked or done)
     if asked is not None and not ended_before:
         if failing is not None and asked > failing:
             # The Job controller ends what is left of a Job that fails.

@@ -172,6 +172,7 @@ def test_a_running_job_that_loses_readiness_still_runs():
     assert condition(plan, ConditionType.PODS_READY).reason == Reason.PODS_NOT_READY
     assert plan.status.phase is Phase.RUNNING
     assert plan.events == ()
+    assert not plan.urgent
 
 
 # The end

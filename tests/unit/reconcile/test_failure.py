@@ -272,11 +272,30 @@ def test_a_failure_waits_for_more_evidence_while_the_job_ends():
     assert isinstance(find(ended(0), pod(1), job=job, now=at(10)), Failure)
 
 
-def test_a_pod_on_a_node_that_does_not_answer_is_given_up():
+def test_a_pod_taken_away_before_anything_failed_explains_it_at_once():
+    """Soon its traces are gone; and on a node that does not answer it would never end."""
     stuck = deleted(pod(0, disruption="DeletionByTaintManager"), 0)
-    assert find(stuck, pod(1), job=batch_job(), now=at(59)) == NotYet(at(60) - at(59))
-    failure = find(stuck, pod(1), job=batch_job(), now=at(60))
+    failure = find(stuck, pod(1), job=batch_job(), now=at(1))
     assert failure.reason is Reason.NODE_LOST
+    gone = find(deleted(pod(1), 0), pod(0), job=batch_job(), now=at(1))
+    assert gone.message == "the pod of rank 1 on node-1 was deleted"
+
+
+def test_a_pod_whose_end_the_job_controller_may_have_asked_for_explains_nothing_yet():
+    """The pod's deletion may be seen before the Job's failure that it follows."""
+    pods = (ended(0, seconds=1), deleted(pod(1), 1))
+    said = {"pod-uid-1-0": word(PEER_GONE, secondary=True)}
+    assert isinstance(find(*pods, job=batch_job(), now=at(2), last_words=said), NotYet)
+
+
+def test_deleting_a_pod_that_is_done_is_no_failure():
+    assert find(deleted(ended(0, code=0, seconds=1), 1), pod(1), job=batch_job()) is None
+    assert find(deleted(ended(0, code=0, seconds=1), 9), pod(1), job=batch_job()) is None
+
+
+def test_several_pods_that_vanished_are_counted():
+    failure = find(job=failed_job(6))
+    assert (failure.message, failure.rank) == ("2 of 2 pods are gone", None)
 
 
 def test_pods_of_a_job_that_is_suspended_may_exit_as_they_like():
