@@ -79,7 +79,7 @@ class CategoricalActuator(Actuator):
         return chosen, -(log_probabilities.exp() * log_probabilities).sum(-1)
 
     def to_environment(self, actions: Tensor) -> NDArray[Any]:
-        array: NDArray[Any] = actions.cpu().numpy()
+        array: NDArray[Any] = actions.detach().cpu().numpy()
         return array + self._start if self._start else array
 
 
@@ -120,7 +120,7 @@ class MultiCategoricalActuator(Actuator):
         return torch.stack(chosen).sum(0), torch.stack(entropy).sum(0)
 
     def to_environment(self, actions: Tensor) -> NDArray[Any]:
-        array = actions.cpu().numpy().reshape(len(actions), *self._shape) + self._start
+        array = actions.detach().cpu().numpy().reshape(len(actions), *self._shape) + self._start
         return array.astype(self._dtype)
 
 
@@ -166,7 +166,7 @@ class GaussianActuator(Actuator):
 
     def to_environment(self, actions: Tensor) -> NDArray[Any]:
         space = self._space
-        numbers = actions.cpu().numpy().reshape(len(actions), *space.shape)
+        numbers = actions.detach().cpu().numpy().reshape(len(actions), *space.shape)
         scaled = numbers * self._half + self._middle
         clipped: NDArray[Any] = np.clip(scaled, space.low, space.high).astype(space.dtype)
         return clipped

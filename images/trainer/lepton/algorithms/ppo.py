@@ -12,7 +12,7 @@ Where this differs from common implementations:
   data-parallel workers need one exchange for it and agree exactly.
 - Values and log probabilities of a rollout are computed afterwards in one pass, not per step.
 - Parameters are one flat tensor (`FlatParameters`): clipping, exchange and Adam are a call each.
-- Many environments (32), a short horizon (32) and large minibatches (256) suit batched
+- Many environments (32), a short horizon (32) and large minibatches (512) suit batched
   environments, where a step of 32 costs little more than a step of one.
 
 Data parallel: every worker's minibatch contributes the sum of its gradients and its number of
@@ -74,18 +74,20 @@ class PPO:
         self._update_moments(rollout)
         batch, explained_variance = self._batch(rollout)
         samples = len(batch[0])
-        records: list[Tensor] = []
+        records: list[Tensor] = []  # of the last pass
         for epoch in range(values.epochs):
+            records = []
             order = torch.randperm(samples, generator=self._generator, device=batch[0].device)
             shuffled = [part[order] for part in batch]
-            first_record = len(records)
             # Workers may hold different numbers of samples, but always make as many steps.
             minibatches = zip(
                 *(part.tensor_split(values.minibatches) for part in shuffled), strict=True
             )
-            records += [self._step(*minibatch) for minibatch in minibatches]
+            # What is only to be watched is computed once per update.
+            watched = epoch + 1 == values.epochs or values.target_kl is not None
+            records += [r for m in minibatches if (r := self._step(*m, watched)) is not None]
             if values.target_kl is not None and epoch + 1 < values.epochs:
-                kl = group.sum(torch.stack(records[first_record:]).sum(0)[[4, 6]])
+                kl = group.sum(torch.stack(records).sum(0)[[4, 6]])
                 if kl[0] / kl[1] > values.target_kl:
                     break
         if not self._shares_gradients:
@@ -113,8 +115,10 @@ class PPO:
         old_log_probability: Tensor,
         advantages: Tensor,
         targets: Tensor,
-    ) -> Tensor:
-        """One gradient step; the minibatch's sums of losses and statistics, and its size."""
+        watched: bool,
+    ) -> Tensor | None:
+        """One gradient step; if watched, the minibatch's sums of losses and statistics, and its
+        size."""
         values, flat = self._values, self._flat
         parameters, predicted = self._network.policy_and_value(observations)
         log_probability, entropy = self._network.actuator.log_probability_and_entropy(
@@ -125,10 +129,9 @@ class PPO:
         clipped_ratio = ratio.clamp(1 - values.clip_range, 1 + values.clip_range)
         policy_loss = -torch.minimum(ratio * advantages, clipped_ratio * advantages).sum()
         value_loss = 0.5 * (predicted - targets).square().sum()
-        entropy_sum = entropy.sum()
         loss = policy_loss + values.value_coefficient * value_loss
         if values.entropy_coefficient:
-            loss = loss - values.entropy_coefficient * entropy_sum
+            loss = loss - values.entropy_coefficient * entropy.sum()
 
         flat.gradients_and_count.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -141,12 +144,14 @@ class PPO:
             flat.gradients.mul_((values.max_gradient_norm / (norm + 1e-6)).clamp_max(1.0))
         self._adam.step(self._learning_rate)
 
+        if not watched:
+            return None
         with torch.no_grad():
             # Schulman's low-variance estimate of KL(old || new): http://joschu.net/blog/kl-approx.html
             kl = (ratio - 1.0 - log_ratio).sum()
             clipped = (ratio != clipped_ratio).sum()
             size = flat.values.new_tensor(float(len(observations)))
-            return torch.stack([policy_loss, value_loss, entropy_sum, loss, kl, clipped, size])
+            return torch.stack([policy_loss, value_loss, entropy.sum(), loss, kl, clipped, size])
 
     @torch.no_grad()
     def _batch(self, rollout: Rollout) -> tuple[tuple[Tensor, ...], float]:

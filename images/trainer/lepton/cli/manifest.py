@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from lepton_operator.api import names
 from lepton_operator.api.spec import LeptonTrainingJobSpec
 from lepton_operator.api.validation import InvalidSpec, check_name, parse_spec

@@ -15,15 +15,6 @@ from types import FrameType
 from typing import IO
 
 import yaml
-from lepton_operator.api.names import ConditionType, FailureClass, Reason
-from lepton_operator.api.status import LeptonTrainingJobStatus, WorkersStatus
-from lepton_operator.reconcile import attempts, outcome
-from lepton_operator.reconcile.conditions import with_condition, with_phase
-from lepton_operator.reconcile.failure import Failure
-from lepton_operator.reconcile.progress import latest_reward, metrics, progress_status, stale
-from lepton_operator.reconcile.settings import Settings
-from lepton_operator.reconcile.text import duration, exit_text, one_line
-from lepton_operator.reconcile.tracebacks import Raised, last_line, last_traceback_line
 
 from lepton.cli.manifest import Manifest, ManifestError, read_manifest
 from lepton.launcher import ProcessGroup
@@ -38,6 +29,15 @@ from lepton.spec.run import (
 )
 from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
 from lepton.training.console import Console
+from lepton_operator.api.names import ConditionType, FailureClass, Reason
+from lepton_operator.api.status import LeptonTrainingJobStatus, WorkersStatus
+from lepton_operator.reconcile import attempts, outcome
+from lepton_operator.reconcile.conditions import with_condition, with_phase
+from lepton_operator.reconcile.failure import Failure
+from lepton_operator.reconcile.progress import latest_reward, metrics, progress_status, stale
+from lepton_operator.reconcile.settings import Settings
+from lepton_operator.reconcile.text import duration, exit_text, one_line
+from lepton_operator.reconcile.tracebacks import Raised, last_line, last_traceback_line
 
 EXIT_FAILED, EXIT_INVALID, EXIT_INTERRUPTED = 1, 2, 130
 PROGRESS_INTERVAL = 0.5

@@ -174,7 +174,13 @@ def _load(entry_point: str) -> Any:
             f"entryPoint {entry_point}: module {module_name} has no {attribute}"
             + _near(attribute, names)
         )
-    return getattr(module, attribute)
+    found = getattr(module, attribute)
+    if not callable(found):
+        raise InputError(
+            f"entryPoint {entry_point} is a {type(found).__name__}; it must be a class or function "
+            "that makes a gymnasium.Env"
+        )
+    return found
 
 
 def _check_registered(name: str) -> None:

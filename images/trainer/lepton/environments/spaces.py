@@ -84,7 +84,8 @@ def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
             "start": space.start.tolist(),
         }
     if isinstance(space, spaces.MultiBinary):
-        return {"type": "MultiBinary", "shape": list(space.shape)}
+        size = space.n  # a number or a shape; Gymnasium tells spaces apart by it
+        return {"type": "MultiBinary", "n": size if isinstance(size, int) else list(size)}
     if isinstance(space, spaces.Tuple):
         return {"type": "Tuple", "spaces": [space_to_json(part) for part in space.spaces]}
     if isinstance(space, spaces.Dict):
@@ -106,7 +107,7 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space[Any]:
     if kind == "MultiDiscrete":
         return spaces.MultiDiscrete(np.array(data["nvec"]), start=np.array(data["start"]))
     if kind == "MultiBinary":
-        return spaces.MultiBinary(data["shape"])
+        return spaces.MultiBinary(data["n"])
     if kind == "Tuple":
         return spaces.Tuple([space_from_json(part) for part in data["spaces"]])
     if kind == "Dict":

@@ -29,7 +29,7 @@ class PPOHyperparameters(SpecModel):
     """Steps that each environment makes between two updates."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 10
     """Passes over the data of one update."""
-    minibatches: Annotated[int, Field(ge=1, le=100_000)] = 4
+    minibatches: Annotated[int, Field(ge=1, le=100_000)] = 2
     """Parts that the data of one pass is split into; one gradient step each."""
     gamma: Annotated[float, Field(ge=0, le=1)] = 0.99
     """Discount of future rewards, per step."""

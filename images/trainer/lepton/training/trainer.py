@@ -141,6 +141,7 @@ class Trainer:
         self._counters = _Counters()
         self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT_EPISODES)
         self._best: tuple[float, dict[str, Tensor]] | None = None
+        self._confirmation: Evaluation | None = None
         self._metrics: dict[str, float] = {}
         self._evaluator: Evaluator | None = None
         agent.bind(environment.observation_space, seed)
@@ -296,7 +297,7 @@ class Trainer:
             confirmation = self._evaluate_together()
             counters.reached = bool(confirmation.passed)
             if counters.reached:
-                REPORTER.evaluation = confirmation
+                self._confirmation = confirmation
                 self._best = None
         self._metrics["evaluation_reward_mean"] = evaluation.reward_mean
 
@@ -329,9 +330,7 @@ class Trainer:
             self._save_checkpoint()
         if self._best is not None:
             self.agent.network.load_state_dict(self._best[1])
-        evaluation = REPORTER.evaluation if counters.reached else None
-        if evaluation is None:
-            evaluation = self._evaluate_together()
+        evaluation = self._confirmation or self._evaluate_together()
         model = self._save_model() if self._saves_model and self._group.is_first else None
         self._metrics["evaluation_reward_mean"] = evaluation.reward_mean
         REPORTER.evaluation, REPORTER.model = evaluation, model
@@ -416,7 +415,7 @@ class Trainer:
     def _write_checkpoint(self, workers: list[bytes]) -> None:
         assert self._checkpoints is not None
         counters = self._counters
-        evaluation = REPORTER.evaluation if counters.reached else None
+        confirmation = self._confirmation
         state = {
             "lepton": json.dumps(
                 {
@@ -424,7 +423,7 @@ class Trainer:
                     "madeBy": f"lepton {lepton.__version__}",
                     "configuration": self._configuration(),
                     "counters": vars(counters),
-                    "evaluation": evaluation.to_json() if evaluation else None,
+                    "confirmation": confirmation.to_json() if confirmation else None,
                     "metrics": self._metrics,
                 }
             ),
@@ -449,8 +448,8 @@ class Trainer:
         self._refuse_other_configuration(header["configuration"])
         self._counters = _Counters(**header["counters"])
         self._metrics = header["metrics"]
-        if header["evaluation"]:
-            REPORTER.evaluation = Evaluation.model_validate_json(header["evaluation"])
+        if header["confirmation"]:
+            self._confirmation = Evaluation.model_validate_json(header["confirmation"])
         self.agent.network.load_state_dict(state["network"])
         if state["best"] is not None:
             self._best = (state["best"][0], state["best"][1])

@@ -1,0 +1,37 @@
+"""Hyperparameters: defaults, names in both styles, and what is said about wrong ones."""
+
+import pytest
+
+from lepton.spec import Algorithm
+from lepton.spec.hyperparameters import validate_hyperparameters
+
+
+def test_names_are_taken_in_camel_case_and_snake_case() -> None:
+    values = validate_hyperparameters(
+        Algorithm.PPO, {"learningRate": 0.01, "clip_range": 0.3, "hiddenSizes": [32]}
+    )
+    assert (values.learning_rate, values.clip_range, values.hidden_sizes) == (0.01, 0.3, [32])
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"learningRat": 1}, r"learningRat is unknown to PPO \(did you mean learningRate\?\)"),
+        ({"bogus": 1}, "it has learningRate, annealLearningRate, horizon"),
+        ({"gamma": 1.5}, "gamma: input should be less than or equal to 1, not 1.5"),
+        ({"epochs": 0}, "epochs: input should be greater than or equal to 1, not 0"),
+        ({"learningRate": "fast"}, "learningRate: input should be a valid number"),
+        ({"learningRate": float("nan")}, "learningRate"),
+        ({"hiddenSizes": [0]}, r"hiddenSizes\.0"),
+        ({"activation": "Sigmoid"}, "'Tanh' or 'ReLU'"),
+    ],
+)
+def test_wrong_hyperparameters_are_named_in_one_line(values: dict[str, object], text: str) -> None:
+    with pytest.raises(ValueError, match=text) as caught:
+        validate_hyperparameters(Algorithm.PPO, values)
+    assert "\n" not in str(caught.value)
+
+
+def test_algorithms_of_later_versions_are_refused() -> None:
+    with pytest.raises(ValueError, match="SAC is not supported yet; this version has PPO"):
+        validate_hyperparameters(Algorithm.SAC, {})

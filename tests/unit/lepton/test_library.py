@@ -1,0 +1,41 @@
+"""The first lesson, and what `import lepton` costs."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lepton
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+
+
+def test_the_six_lines_run_as_they_stand(tmp_path: Path, python: Callable[..., Any]) -> None:
+    shutil.copy(EXAMPLES / "six_lines.py", tmp_path)
+    process = python("six_lines.py")
+    assert process.wait() == 0, process.output
+    assert (tmp_path / "agent_model.pth").stat().st_size > 0
+    assert (tmp_path / "model/agent.pth").exists()
+    assert (tmp_path / "model/agent.safetensors").exists()
+    assert "threshold 100 reached" in process.output
+
+
+def test_import_lepton_imports_neither_torch_nor_numpy(python: Callable[..., Any]) -> None:
+    code = (
+        "import sys, lepton, lepton.spec, lepton.spec.hyperparameters, lepton.reporting.reporter\n"
+        "lepton.report\n"
+        "heavy = {'torch', 'numpy', 'gymnasium', 'prometheus_client'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "from lepton import Trainer\n"
+        "assert 'torch' in sys.modules\n"
+    )
+    process = python("-c", code)
+    assert process.wait() == 0, process.output
+
+
+def test_unknown_names_of_the_package_are_attribute_errors() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Trainr'"):
+        lepton.Trainr  # noqa: B018
+    assert "Trainer" in dir(lepton)
