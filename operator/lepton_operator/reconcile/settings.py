@@ -12,7 +12,6 @@ class Settings:
 
     trainer_image: str
     """Image of jobs that name none."""
-    cluster_domain: str = "cluster.local"
     progress_port: int = PROGRESS_PORT
     max_interruptions: int = 20
     """Restarts after infrastructure failures before the job fails."""
