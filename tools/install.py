@@ -60,6 +60,7 @@ def install() -> None:
         str(ROOT / "charts" / "lepton-operator"),
         f"--namespace={NAMESPACE}",
         "--create-namespace",
+        "--take-ownership",  # the CRD outlives releases
         "--wait",
         "--timeout=3m",
         *(f"--set-string={value}" for value in values),
