@@ -151,7 +151,7 @@ def test_each_of_the_three_parts_can_be_replaced_and_is_asked_for_when_loading(
     agent = Agent(spaces.Discrete(3), spaces.Box(-1, 1, (4,)), **own)
     assert agent.act(np.zeros(4)) in (1, 2)
     agent.save_model(tmp_path / "own.pth")
-    with pytest.raises(InputError, match="own perceptor: pass perceptor=.*OwnPerceptor"):
+    with pytest.raises(InputError, match=r"own perceptor: pass perceptor=.*OwnPerceptor"):
         Agent.load_model(tmp_path / "own.pth")
     loaded = Agent.load_model(tmp_path / "own.pth", **own)
     observation = np.array([0.1, -0.3, 0.2, 0.9])

@@ -20,6 +20,8 @@ samples; divided after the exchange, the step is that of one process with all th
 workers hold different numbers of them.
 """
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -96,7 +98,7 @@ class PPO:
         count = max(1.0, totals[6])
         policy_loss, value_loss, entropy, loss, kl_mean, clipped = (t / count for t in totals[:6])
         if not all_finite(flat.values):
-            raise self._not_finite_error()
+            raise self._not_finite_error({})
         return {
             "loss": loss,
             "policy_loss": policy_loss,
@@ -133,6 +135,16 @@ class PPO:
         if values.entropy_coefficient:
             loss = loss - values.entropy_coefficient * entropy.sum()
 
+        if not math.isfinite(loss.item()):
+            raise self._not_finite_error(
+                {
+                    "advantages": advantages,
+                    "value targets": targets,
+                    "the policy's output": parameters,
+                    "the value function's output": predicted,
+                    "the ratio of probabilities": ratio,
+                }
+            )
         flat.gradients_and_count.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
         flat.gradients_and_count[-1] = len(observations)
@@ -247,8 +259,10 @@ class PPO:
         if not all_finite(rollout.rewards):
             raise NonFiniteError("rewards from the environment hold NaN or infinity")
 
-    def _not_finite_error(self) -> Exception:
-        name = self._flat.first_not_finite() or "parameters"
+    def _not_finite_error(self, computed: Mapping[str, Tensor]) -> Exception:
+        """Names the first tensor that is to blame: parameters, then what was computed of them."""
+        found = (name for name, tensor in computed.items() if not all_finite(tensor))
+        name = self._flat.first_not_finite() or next(found, "the loss")
         text = f"training diverged: {name} holds NaN or infinity; a lower learningRate may help"
         return NonFiniteError(text)
 

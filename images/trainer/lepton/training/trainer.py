@@ -458,7 +458,7 @@ class Trainer:
         mine: dict[str, Any] | None = None
         if group.rank < len(workers):
             mine = from_bytes(workers[group.rank].numpy().tobytes())
-        self._learner.restore(state["learner"], mine)
+        self._learner.restore(state["learner"], mine["learner"] if mine else None)
         if mine is not None:
             fresh_seed = (self.seed + group.rank * SEED_STRIDE + self._counters.steps) % 2**32
             self._collector.restore(mine["collector"], fresh_seed)

@@ -1,0 +1,337 @@
+"""The trainer: limits, thresholds, what it keeps, and exact resume."""
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from lepton import Agent, Environment, InputError, Trainer
+from lepton.training.checkpoint import CheckpointFolder, from_bytes, to_bytes
+
+
+def make(
+    source: Any = None,
+    storage: Path | None = None,
+    count: int | None = 8,
+    threshold: float | None = None,
+    hyperparameters: dict[str, Any] | None = None,
+    **arguments: Any,
+) -> Trainer:
+    environment = Environment(source, count=count)
+    agent = Agent(
+        environment.action_space,
+        reward_threshold=threshold,
+        hyperparameters={"horizon": 16, "epochs": 2, **(hyperparameters or {})},
+    )
+    settings = {"evaluation_episodes": 4, "progress": False, "storage": storage, **arguments}
+    return Trainer(environment, agent, **settings)
+
+
+def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return trainer.agent.network.state_dict()
+
+
+def assert_same(one: Trainer, other: Trainer) -> None:
+    ours, theirs = weights(one), weights(other)
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name]), name
+
+
+def test_training_ends_with_the_update_that_reaches_max_steps() -> None:
+    result = make(max_steps=1000).train()
+    assert result.steps == 1024
+    assert result.model is None
+    assert result.evaluation.episodes == 4
+    assert result.metrics["episode_reward_mean"] > 0
+
+
+def test_training_ends_with_the_update_that_reaches_max_episodes() -> None:
+    result = make(max_episodes=20).train()
+    assert 20 <= result.episodes < 40
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cartpole_is_solved_with_the_defaults(seed: int) -> None:
+    environment = Environment()
+    agent = Agent(environment.action_space, reward_threshold=475)
+    trainer = Trainer(
+        environment, agent, max_steps=200_000, seed=seed, evaluate_every=10_000, progress=False
+    )
+    result = trainer.train()
+    assert result.evaluation.passed
+    assert result.evaluation.reward_mean >= 475
+    assert result.evaluation.episodes == 32
+    assert result.steps < 200_000
+    # Other episodes again: the agent holds the model that was evaluated.
+    assert trainer.evaluate().reward_mean >= 450
+
+
+class Choices(gymnasium.Env[Any, Any]):
+    """One step an episode; the reward is how well the action matches what is shown."""
+
+    def __init__(self, action_space: spaces.Space[Any], observation_space: Any) -> None:
+        self.action_space, self.observation_space = action_space, observation_space
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.observation_space.seed(seed)
+        self.shown = self.observation_space.sample()
+        return self.shown, {}
+
+    def step(self, action: Any) -> Any:
+        assert self.action_space.contains(action)
+        match self.action_space:
+            case spaces.Box():
+                reward = -float(np.square(action - 1.0).sum())
+            case spaces.MultiBinary():
+                reward = float(np.asarray(action).sum())
+            case spaces.MultiDiscrete():
+                reward = float((np.asarray(action) == self.action_space.nvec - 1).sum())
+            case _:
+                reward = float(action == self.shown)
+        return self.observation_space.sample(), reward, True, False, {}
+
+
+@pytest.mark.parametrize(
+    ("action_space", "observation_space", "good"),
+    [
+        (spaces.Discrete(3), spaces.Discrete(3), 0.95),
+        (spaces.MultiDiscrete([2, 3]), spaces.MultiBinary(2), 1.9),
+        (spaces.MultiBinary(3), spaces.Dict({"a": spaces.Discrete(2)}), 2.8),
+        (spaces.Box(-2, 3, (2,)), spaces.Tuple([spaces.Box(-1, 1, (2,))]), -0.1),
+    ],
+    ids=str,
+)
+def test_every_kind_of_space_can_be_learned_in(
+    action_space: Any, observation_space: Any, good: float
+) -> None:
+    trainer = make(
+        lambda: Choices(action_space, observation_space),
+        max_steps=6000,
+        hyperparameters={"learning_rate": 0.01, "epochs": 4},
+        evaluation_episodes=32,
+    )
+    assert trainer.train().evaluation.reward_mean >= good
+
+
+def test_the_best_evaluated_model_is_the_one_that_is_kept() -> None:
+    trainer = make(max_steps=3000, threshold=10_000, evaluate_every=500)
+    seen: list[tuple[float, torch.Tensor]] = []
+    evaluate = trainer._evaluate_together
+
+    def watched() -> Any:
+        evaluation = evaluate()
+        state = torch.cat([p.detach().flatten().clone() for p in weights(trainer).values()])
+        seen.append((evaluation.reward_mean, state))
+        return evaluation
+
+    trainer._evaluate_together = watched  # type: ignore[method-assign]
+    result = trainer.train()
+    assert result.evaluation.passed is False
+    best = max(seen[:-1], key=lambda pair: pair[0])
+    assert torch.equal(torch.cat([p.flatten() for p in weights(trainer).values()]), best[1])
+
+
+def test_one_seed_is_one_run_and_another_is_another() -> None:
+    one, same, other = (make(max_steps=600, seed=seed) for seed in (1, 1, 2))
+    results = [trainer.train() for trainer in (one, same, other)]
+    assert_same(one, same)
+    assert results[0].metrics == results[1].metrics
+    assert results[0].metrics != results[2].metrics
+
+
+@pytest.mark.parametrize(
+    "hyperparameters",
+    [{}, {"normalise_observations": True, "normalise_rewards": True, "anneal_learning_rate": True}],
+    ids=["plain", "normalised"],
+)
+def test_a_run_resumed_in_the_middle_of_episodes_ends_as_one_that_never_stopped(
+    tmp_path: Path, hyperparameters: dict[str, Any]
+) -> None:
+    def run(storage: Path, steps: int | None = None) -> tuple[Trainer, Any]:
+        trainer = make(
+            storage=storage,
+            max_steps=2048,
+            threshold=10_000,
+            evaluate_every=600,
+            save_model=True,
+            hyperparameters=hyperparameters,
+        )
+        if steps is not None:
+            stop_after(trainer, steps)
+        return trainer, trainer.train()
+
+    whole, expected = run(tmp_path / "whole")
+    with pytest.raises(Stopped):
+        run(tmp_path / "parts", steps=512)
+    with pytest.raises(Stopped):
+        run(tmp_path / "parts", steps=1280)
+    parts, found = run(tmp_path / "parts")
+    assert_same(whole, parts)
+    assert found.metrics == expected.metrics
+    assert found.evaluation == expected.evaluation
+    assert found.model == expected.model  # the same bytes
+    assert (found.steps, found.episodes) == (expected.steps, expected.episodes)
+
+
+class Stopped(Exception):  # noqa: N818
+    pass
+
+
+def stop_after(trainer: Trainer, steps: int) -> None:
+    """Checkpoint and end, as SIGTERM makes it, once so many steps are made."""
+    tell = trainer._tell
+
+    def hook() -> None:
+        tell()
+        if trainer._counters.steps >= steps:
+            trainer._save_checkpoint()
+            raise Stopped
+
+    trainer._tell = hook  # type: ignore[method-assign]
+
+
+def test_foreign_environments_resume_with_new_episodes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = make("FrozenLake-v1", tmp_path, max_steps=512)
+    stop_after(trainer, 256)
+    with pytest.raises(Stopped):
+        trainer.train()
+    result = make("FrozenLake-v1", tmp_path, max_steps=512, progress=True).train()
+    assert result.steps == 512
+    assert "resumed from the checkpoint at step 256 (environments begin new" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_finished_run_is_only_evaluated_again(tmp_path: Path) -> None:
+    first = make(storage=tmp_path, max_steps=512).train()
+    again = make(storage=tmp_path, max_steps=512).train()
+    assert again.steps == first.steps
+
+
+def test_a_finished_run_with_a_higher_limit_goes_on(tmp_path: Path) -> None:
+    make(storage=tmp_path, max_steps=512).train()
+    longer = make(storage=tmp_path, max_steps=1024)
+    assert longer.train().steps == 1024
+
+
+def test_checkpoints_of_another_run_are_refused(tmp_path: Path) -> None:
+    make(storage=tmp_path, max_steps=256).train()
+    other = make(storage=tmp_path, max_steps=256, seed=5, hyperparameters={"gamma": 0.9})
+    with pytest.raises(InputError, match=r"of another run \(different: hyperparameters, seed\)"):
+        other.train()
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = CheckpointFolder(tmp_path, keep=3)
+    for step in (1, 2, 3, 4, 5):
+        folder.write(step, to_bytes({"step": step}))
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert [int(name[11:-3]) for name in names] == [3, 4, 5]
+    (tmp_path / names[2]).write_bytes((tmp_path / names[2]).read_bytes()[:100])
+    data = folder.read_newest()
+    assert data is not None
+    assert from_bytes(data) == {"step": 4}
+    assert "is damaged" in capsys.readouterr().err
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    assert folder.read_newest() is None
+
+
+def test_a_failed_write_leaves_the_old_checkpoints_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = CheckpointFolder(tmp_path, keep=3)
+    folder.write(1, to_bytes({"step": 1}))
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        folder.write(2, to_bytes({"step": 2}))
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_endless_episodes_are_refused_in_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless(Choices):
+        def step(self, action: Any) -> Any:
+            observation, *_ = super().step(action)
+            return observation, 0.0, False, False, {}
+
+    monkeypatch.setattr("lepton.training.evaluation.MAX_EPISODE_STEPS", 50)
+    with pytest.raises(InputError, match="did not end within 50 steps"):
+        make(lambda: Endless(spaces.Discrete(2), spaces.Discrete(2)), max_steps=128).train()
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_every_environment_plays_its_share_of_an_evaluation(mode: str) -> None:
+    from lepton.training.evaluation import Evaluator
+
+    class Lengths(gymnasium.vector.SyncVectorEnv):
+        """Environment i has episodes of i + 1 steps."""
+
+        def __init__(self, num_envs: int) -> None:
+            super().__init__(
+                [lambda i=i: Fixed(i + 1) for i in range(num_envs)], autoreset_mode=mode
+            )
+
+    class Fixed(Choices):
+        def __init__(self, length: int) -> None:
+            super().__init__(spaces.Discrete(2), spaces.Discrete(2))
+            self.length = length
+
+        def reset(self, **arguments: Any) -> Any:
+            self.left = self.length
+            return super().reset(**arguments)
+
+        def step(self, action: Any) -> Any:
+            observation, *_ = super().step(action)
+            self.left -= 1
+            return observation, 1.0, self.left == 0, False, {}
+
+    environment = Environment(Lengths)
+    agent = Agent(environment.action_space, environment.observation_space)
+    rewards = Evaluator(environment, agent, 66).play(seed=0)
+    expected = [*range(1, 65), 1, 2]
+    assert sorted(rewards.tolist()) == sorted(map(float, expected))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"max_steps": 0}, "max_steps must be at least 1, not 0"),
+        ({"max_episodes": -3}, "max_episodes must be at least 1, not -3"),
+        ({"evaluation_episodes": 0}, "evaluation_episodes must be at least 1"),
+    ],
+)
+def test_impossible_limits_are_refused(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        make(**arguments)
+
+
+def test_an_agent_for_other_actions_is_refused() -> None:
+    with pytest.raises(InputError, match=r"the agent acts in Discrete\(3\)"):
+        Trainer(Environment(), Agent(spaces.Discrete(3)))
+
+
+def test_threads_follow_the_network_and_the_cpu_quota(tmp_path: Path) -> None:
+    from lepton.training.processor import available_cpus, set_threads
+
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    assert available_cpus(tmp_path) <= 2
+    (tmp_path / "cpu.max").write_text("50000 100000\n")
+    assert available_cpus(tmp_path) == 1
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert available_cpus(tmp_path) >= 1
+    assert set_threads(torch.nn.Linear(4, 4)) == 1
