@@ -1,7 +1,7 @@
 """One pass over one job: look, decide, carry out. The only place where plan meets API server."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -147,8 +147,8 @@ class Reconciler:
         return tails
 
     async def _carry_out(self, job: TrainingJob, plan: Plan) -> float | None:
-        """Status first, so that an attempt is counted before its Job exists; events last, so that
-        they tell of what has been written."""
+        """Status first, so that an attempt is counted before its Job exists, and the events that
+        tell of it; then the objects."""
         again = plan.again_in.total_seconds() if plan.again_in is not None else None
         patch = merge_patch(job.raw_status, plan.status.to_json_object(), OWNED_STATUS_FIELDS)
         if patch:
@@ -158,28 +158,43 @@ class Reconciler:
             else:
                 try:
                     await self._write_status(job, patch)
-                    # Our own write brings no event, and what comes next may follow from it.
-                    again = 0.0
                 except Conflict:
                     # The job changed since; its watch event is on its way and brings us back.
                     return 1.0
+                for note in plan.events:
+                    await self._tell(job, note.type, note.reason, note.message)
+                # Our own write brings no event, and what comes next may follow from it.
+                again = 0.0
+        if not await self._create(job, plan.create):
+            return 0.0
+        for manifest in plan.apply:
+            resource = BY_KIND[manifest["kind"]]
+            answer = await self._effects.apply(resource, dict(manifest), names.MANAGER)
+            self._caches.wrote(resource, answer)
+        for deletion in plan.delete:
+            resource = BY_KIND[deletion.kind]
+            left = await self._effects.delete(resource, job.namespace, deletion.name, deletion.uid)
+            self._caches.deleted(resource, job.namespace, deletion.name, deletion.uid, left)
+        return again
+
+    async def _create(self, job: TrainingJob, manifests: Iterable[Mapping[str, Any]]) -> bool:
+        """Make objects; False when one can't be made for good, which decide then deals with."""
         try:
-            await self._write_children(job, plan)
+            for manifest in manifests:
+                resource = BY_KIND[manifest["kind"]]
+                self._caches.wrote(resource, await self._effects.create(resource, dict(manifest)))
         except NameTaken as error:
             self._obstacles[job.key] = Obstacle(job.uid, str(error), name_taken=True)
-            return 0.0
+            return False
         except Refused as error:
-            if error.namespace_terminating:
-                return None
             if error.permanent:
                 self._obstacles[job.key] = Obstacle(job.uid, error.message, name_taken=False)
-                return 0.0
-            # Quota or admission: it may pass later, and until then the user should know.
-            await self._tell(job, "Warning", names.Reason.CREATION_REFUSED, error.message)
+                return False
+            if not error.namespace_terminating:
+                # Quota or admission: it may pass later, and until then the user should know.
+                await self._tell(job, "Warning", names.Reason.CREATION_REFUSED, error.message)
             raise
-        for note in plan.events:
-            await self._tell(job, note.type, note.reason, note.message)
-        return again
+        return True
 
     async def _tell(self, job: TrainingJob, kind: str, reason: names.Reason, text: str) -> None:
         """An event for the job's users, and a line for the operator's."""
@@ -206,20 +221,3 @@ class Reconciler:
         if written is not None and len(written.status.attempts) > before:
             failure = written.status.attempts[-1].failure_class
             self._metrics.attempts_failed.labels(str(failure)).inc()
-
-    async def _write_children(self, job: TrainingJob, plan: Plan) -> None:
-        for manifest in plan.create:
-            resource = BY_KIND[manifest["kind"]]
-            self._caches.wrote(resource, await self._effects.create(resource, dict(manifest)))
-        for manifest in plan.apply:
-            resource = BY_KIND[manifest["kind"]]
-            answer = await self._effects.apply(resource, dict(manifest), names.MANAGER)
-            self._caches.wrote(resource, answer)
-        for deletion in plan.delete:
-            resource = BY_KIND[deletion.kind]
-            answer_or_none = await self._effects.delete(
-                resource, job.namespace, deletion.name, deletion.uid
-            )
-            self._caches.deleted(
-                resource, job.namespace, deletion.name, deletion.uid, answer_or_none
-            )

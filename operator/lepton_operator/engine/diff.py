@@ -1,10 +1,7 @@
-"""What differs between two states of an object: as a patch, and as a digest to compare by."""
+"""What differs between two states of an object, as a patch."""
 
-import hashlib
 from collections.abc import Collection, Mapping
 from typing import Any
-
-import orjson
 
 
 def merge_patch(
@@ -18,15 +15,6 @@ def merge_patch(
     them apart.
     """
     return _difference(_without_none(old), _without_none(new), owned)
-
-
-def desired_hash(manifest: Mapping[str, Any]) -> str:
-    """A digest of a manifest, 16 hexadecimal digits; the order of keys does not matter.
-
-    Raises TypeError for what JSON can't hold.
-    """
-    canonical = orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(canonical).hexdigest()[:16]
 
 
 def _difference(
