@@ -14,10 +14,10 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
-from lepton.errors import InputError, Interrupted, LeptonError, PeerLostError
+from lepton.errors import InputError, Interrupted, LeptonError, PeerLostError, TrainingError
 from lepton.reporting.last_word import error_report, process_rank
 from lepton.reporting.reporter import REPORTER
-from lepton.spec.run import RUN_VARIABLE, STORAGE_VARIABLE, RunConfiguration
+from lepton.spec.run import PORT_VARIABLE, RUN_VARIABLE, STORAGE_VARIABLE, RunConfiguration
 from lepton.training.interruption import STOP
 
 EXIT_FAILED = 1
@@ -38,7 +38,7 @@ def main() -> int:
         os.environ.setdefault("WORLD_SIZE", os.environ.get("PET_NNODES", "1"))
     STOP.install()
     try:
-        REPORTER.start()
+        _serve()
         _train(_configuration())
     except Interrupted as interrupted:
         _exit(int(interrupted.code or 0))
@@ -46,6 +46,14 @@ def main() -> int:
         _exit(_explain(error))
     REPORTER.write_last_word()
     return 0
+
+
+def _serve() -> None:
+    try:
+        REPORTER.start()
+    except OSError as error:
+        port = os.environ.get(PORT_VARIABLE)
+        raise TrainingError(f"{PORT_VARIABLE}: can't serve on port {port}: {error}") from None
 
 
 def _local_processes() -> int:

@@ -71,8 +71,12 @@ def python(tmp_path: Path) -> Iterator[Callable[..., Python]]:
 def workers(tmp_path: Path, python: Callable[..., Python]) -> Callable[..., list[Python]]:
     """Start the worker processes of one run, as the operator's pods do."""
 
-    def start(run: dict[str, Any], size: int = 1, **variables: str) -> list[Python]:
-        port = str(free_port())
+    def start(
+        run: dict[str, Any], size: int = 1, port: int | None = None, **variables: str
+    ) -> list[Python]:
+        rendezvous = str(free_port())
+        # Pods have a port each; on one machine only the first worker serves.
+        served = {"LEPTON_PORT": str(port)} if port is not None else {}
         return [
             python(
                 "-m",
@@ -81,12 +85,13 @@ def workers(tmp_path: Path, python: Callable[..., Python]) -> Callable[..., list
                 LEPTON_RUN=json.dumps({"job": "default/test", **run}),
                 LEPTON_TERMINATION_LOG=str(tmp_path / f"last-word-{rank}"),
                 MASTER_ADDR="localhost",
-                MASTER_PORT=port,
+                MASTER_PORT=rendezvous,
                 WORLD_SIZE=str(size),
                 GLOO_SOCKET_IFNAME="lo",
                 PET_NNODES=str(size),
                 PET_NPROC_PER_NODE="1",
                 PET_NODE_RANK=str(rank),
+                **(served if rank == 0 else {}),
                 **variables,
             )
             for rank in range(size)

@@ -26,10 +26,9 @@ def error_report(
 ) -> ErrorReport:
     """Last line of the error's traceback and the innermost frame outside of libraries."""
     lines = traceback.format_exception_only(type(error), error)
-    last = lines[-1].strip() if lines else type(error).__name__
-    # The text of an error may have several lines; the first names its type.
-    first = lines[0].strip() if lines else last
-    line = first if last not in first and not isinstance(error, SyntaxError) else last
+    # A syntax error is shown before it is named; notes come after.
+    named = next(line for line in lines if not line.startswith(" "))
+    line = " ".join(named.split())
     return ErrorReport(
         line=_cut(line, _LINE_BYTES),
         where=_where(error.__traceback__),
