@@ -104,6 +104,8 @@ def test_wrong_input_ends_with_code_2_and_one_line(
     error = last_word(0)["error"]
     assert error["invalid"] is True
     assert text in error["line"]
+    assert "InputError" not in error["line"]
+    assert "where" not in error
 
 
 def test_one_pod_with_two_gpus_runs_two_ranks_and_ends_with_the_code_of_the_first_to_fail(

@@ -87,7 +87,9 @@ class PPO:
             )
             # What is only to be watched is computed once per update.
             watched = epoch + 1 == values.epochs or values.target_kl is not None
-            records += [r for m in minibatches if (r := self._step(*m, watched)) is not None]
+            records += [
+                r for m in minibatches if (r := self._step(*m, watched=watched)) is not None
+            ]
             if values.target_kl is not None and epoch + 1 < values.epochs:
                 kl = group.sum(torch.stack(records).sum(0)[[4, 6]])
                 if kl[0] / kl[1] > values.target_kl:

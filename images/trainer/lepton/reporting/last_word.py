@@ -8,6 +8,7 @@ import sysconfig
 import traceback
 from types import TracebackType
 
+from lepton.errors import LeptonError
 from lepton.spec.report import TERMINATION_MESSAGE_BYTES, ErrorReport, LastWord
 from lepton.spec.run import TERMINATION_LOG_VARIABLE
 
@@ -24,14 +25,21 @@ def process_rank() -> int:
 def error_report(
     error: BaseException, *, secondary: bool = False, invalid: bool = False
 ) -> ErrorReport:
-    """Last line of the error's traceback and the innermost frame outside of libraries."""
+    """Last line of the error's traceback and the innermost frame outside of libraries.
+
+    An error that lepton raises on purpose is its text alone, and where its cause was raised.
+    """
     lines = traceback.format_exception_only(type(error), error)
     # A syntax error is shown before it is named; notes come after.
     named = next(line for line in lines if not line.startswith(" "))
     line = " ".join(named.split())
+    trace = error.__traceback__
+    if isinstance(error, LeptonError):
+        line = " ".join(str(error).split())
+        trace = error.__cause__.__traceback__ if error.__cause__ and not secondary else None
     return ErrorReport(
         line=_cut(line, _LINE_BYTES),
-        where=_where(error.__traceback__),
+        where=_where(trace),
         secondary=secondary,
         invalid=invalid,
     )
