@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+
 import steps
 from install import NAMESPACE as OPERATOR_NAMESPACE
 from steps import ROOT

@@ -90,3 +90,27 @@ def condition(status: Json, kind: str) -> str | None:
     """Status of a condition: "True", "False", "Unknown", or None when there is none."""
     found = [c["status"] for c in status.get("conditions", ()) if c["type"] == kind]
     return found[0] if found else None
+
+
+def first_worker(jobs: Jobs, name: str, attempt: int) -> str:
+    """Name of the running first worker's pod."""
+    selector = f"training.lepton.ai/job-name={name},training.lepton.ai/attempt={attempt}"
+    index = "batch.kubernetes.io/job-completion-index"
+    (pod,) = (
+        pod["metadata"]["name"]
+        for pod in jobs.items("pods", selector)
+        if pod["metadata"]["annotations"][index] == "0" and pod["status"]["phase"] == "Running"
+    )
+    return str(pod)
+
+
+def first_worker_log(jobs: Jobs, name: str, attempt: int) -> str:
+    """What the first worker has printed so far, in lower case."""
+    return jobs.kubectl("logs", first_worker(jobs, name, attempt)).stdout.lower()
+
+
+def first_worker_files(jobs: Jobs, name: str, attempt: int) -> str:
+    """Paths of the files on the job's storage, one a line."""
+    program = "import os\nfor f, _, n in os.walk(os.environ['LEPTON_STORAGE']):\n print(f, n)"
+    pod = first_worker(jobs, name, attempt)
+    return jobs.kubectl("exec", pod, "--", "python3", "-c", program).stdout

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from lepton_cluster.addons import VOLUME_IMAGE
+
 from support import Kubectl, until
 
 Json = dict[str, Any]

@@ -1,6 +1,6 @@
 """What a user sees when a job goes wrong, and what the operator does about it."""
 
-from support import condition
+from support import condition, first_worker_files, first_worker_log, until
 
 RAISES_IN_RANK_1 = """
 import os, time
@@ -94,23 +94,28 @@ def test_wrong_hyperparameters_are_refused_before_any_pod(jobs):
 def test_a_pod_deleted_by_hand_is_made_up_for_from_the_last_checkpoint(jobs):
     jobs.apply(
         "kept",
-        environment={},
-        trainer={"maxSteps": 3_000_000},
-        evaluation={"episodes": 1},
+        environment={"count": 64},
+        trainer={"maxSteps": 100_000_000},
         checkpoint={"everySeconds": 2},
         workers=2,
         storage={"size": "100Mi"},
         failurePolicy={"maxRestarts": 0},
     )
-    jobs.until("kept", "is under way", lambda s: (s.get("progress") or {}).get("step", 0) > 200_000)
+    jobs.until("kept", "is under way", lambda s: (s.get("progress") or {}).get("step"))
+    until(
+        "a checkpoint is written",
+        lambda: "checkpoint" in first_worker_files(jobs, "kept", attempt=1),
+    )
+    reached = jobs.status("kept")["progress"]["step"]
     pods = jobs.items("pods", "training.lepton.ai/job-name=kept")
     jobs.kubectl("delete", "pod", "--wait=false", pods[1]["metadata"]["name"])
-    status = jobs.finished("kept")
-    assert status["phase"] == "Complete", status
+    status = jobs.until("kept", "restarts", lambda s: s.get("attempt") == 2)
+    status = jobs.until(
+        "kept",
+        "goes on",
+        lambda s: s["phase"] == "Running" and s["progress"].get("step", 0) > reached,
+    )
     assert status["restarts"] == 1
-    (attempt,) = [a for a in status["attempts"] if a.get("class")]
+    (attempt,) = status["attempts"]
     assert attempt["class"] == "Infrastructure"
-    logs = jobs.kubectl(
-        "logs", "-l", "training.lepton.ai/job-name=kept,training.lepton.ai/attempt=2", "--tail=-1"
-    ).stdout
-    assert "resum" in logs.lower(), logs
+    assert "resum" in first_worker_log(jobs, "kept", attempt=2)
