@@ -113,8 +113,8 @@ def test_every_kind_of_space_can_be_learned_in(
 ) -> None:
     trainer = make(
         lambda: Choices(action_space, observation_space),
-        max_steps=6000,
-        hyperparameters={"learning_rate": 0.01, "epochs": 4},
+        max_steps=16_000,
+        hyperparameters={"learning_rate": 0.003, "epochs": 4},
         evaluation_episodes=32,
     )
     assert trainer.train().evaluation.reward_mean >= good

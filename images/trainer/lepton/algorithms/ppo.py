@@ -5,7 +5,8 @@ advantage estimation, Schulman et al. (arXiv:1506.02438). What the papers leave 
 et al., "The 37 Implementation Details of Proximal Policy Optimization" (ICLR blog track 2022) and
 Andrychowicz et al., "What Matters In On-Policy Reinforcement Learning?" (arXiv:2006.05990):
 orthogonal initialisation (in `DecisionMaker`), Adam with epsilon 1e-5, gradient clipping at norm
-0.5, clip range 0.2, lambda 0.95, and policy and value function with networks of their own.
+0.5, clip range 0.2, lambda 0.95, entropy bonus 0.01, and networks of their own for policy and
+value function.
 
 Where this differs from common implementations:
 - Advantages are scaled over the data of a whole update instead of each minibatch, so that
@@ -21,7 +22,7 @@ workers hold different numbers of them.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -87,9 +88,7 @@ class PPO:
             )
             # What is only to be watched is computed once per update.
             watched = epoch + 1 == values.epochs or values.target_kl is not None
-            records += [
-                r for m in minibatches if (r := self._step(*m, watched=watched)) is not None
-            ]
+            records += [r for m in minibatches if (r := self._step(m, watched)) is not None]
             if values.target_kl is not None and epoch + 1 < values.epochs:
                 kl = group.sum(torch.stack(records).sum(0)[[4, 6]])
                 if kl[0] / kl[1] > values.target_kl:
@@ -112,17 +111,10 @@ class PPO:
             "learning_rate": learning_rate,
         }
 
-    def _step(
-        self,
-        observations: Tensor,
-        actions: Tensor,
-        old_log_probability: Tensor,
-        advantages: Tensor,
-        targets: Tensor,
-        watched: bool,
-    ) -> Tensor | None:
+    def _step(self, minibatch: Sequence[Tensor], watched: bool) -> Tensor | None:
         """One gradient step; if watched, the minibatch's sums of losses and statistics, and its
         size."""
+        observations, actions, old_log_probability, advantages, targets = minibatch
         values, flat = self._values, self._flat
         parameters, predicted = self._network.policy_and_value(observations)
         log_probability, entropy = self._network.actuator.log_probability_and_entropy(

@@ -38,7 +38,7 @@ class PPOHyperparameters(SpecModel):
     clip_range: Annotated[float, Field(gt=0, le=10)] = 0.2
     """How far the probability of an action may move from its old value before its gradient is
     cut off."""
-    entropy_coefficient: Annotated[float, Field(ge=0, le=10)] = 0.0
+    entropy_coefficient: Annotated[float, Field(ge=0, le=10)] = 0.01
     """Weight of the entropy bonus, which keeps the policy exploring."""
     value_coefficient: Annotated[float, Field(ge=0, le=100)] = 0.5
     """Weight of the value function's loss."""
