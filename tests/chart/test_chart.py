@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from lepton_operator.api.spec import LeptonTrainingJobSpec
 from lepton_operator.app import main as operator_main
 from lepton_operator.app import options

@@ -2,6 +2,7 @@
 
 import pytest
 import yaml
+
 from steps import ROOT
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
