@@ -27,6 +27,8 @@ def main() -> None:
 
 def follow() -> None:
     """Show the job's line each time it changes, until the job has finished."""
+    # kubectl lays its columns out by the first line that it prints.
+    kubectl("wait", f"ltj/{JOB}", "--for=jsonpath={.status.phase}", "--timeout=30s")
     watch = subprocess.Popen(
         ["kubectl", "get", "ltj", JOB, "--watch", "--output-watch-events=false"],
         env=environment(),
