@@ -25,7 +25,7 @@ test-e2e: install  ## only the tests on the cluster, which stays up
 	@$(PYTHON) -m pytest tests/chart tests/e2e
 
 lint: .venv/ready  ## ruff and mypy --strict
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	@$(PYTHON) tools/lint.py
 
 format: .venv/ready  ## format the sources
 	@.venv/bin/ruff check --fix . && .venv/bin/ruff format .

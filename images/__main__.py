@@ -10,8 +10,9 @@ import tomllib
 from pathlib import Path
 
 import check
+from base import BASE, provide_base
 from builders import Build, Builder, choose
-from debian import BASE, certificates, provide_base
+from machine import certificates
 from progress import BuildError, say
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from debian import install, network
+from machine import install, network
 from progress import BuildError, follow, output, step, succeeds
 
 # How long a registry may take to say whether it can be reached.

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import install
+from lint import lint
 from steps import EXISTING, ROOT, StepError, environment, kubectl, python, say
 
 
@@ -24,12 +25,7 @@ def cluster_is_up() -> bool:
 def main() -> int:
     """Returns pytest's exit code."""
     say("lint")
-    for command in (("ruff", "check", "."), ("ruff", "format", "--check", "."), ("mypy",)):
-        done = subprocess.run(
-            [ROOT / ".venv/bin" / command[0], *command[1:]], cwd=ROOT, check=False
-        )
-        if done.returncode != 0:
-            raise StepError(f"{command[0]} finds fault; `make format` mends the form")
+    lint()
     stop_after = not EXISTING and not cluster_is_up()
     try:
         install.install()

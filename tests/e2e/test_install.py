@@ -1,0 +1,50 @@
+"""What Helm installed: two replicas, one leader, least rights."""
+
+import pytest
+
+from install import RELEASE
+
+
+def test_two_replicas_run_and_one_of_them_leads(kubectl, operator):
+    names = kubectl(
+        "-n", operator, "get", "pods", "-l", f"app.kubernetes.io/instance={RELEASE}",
+        "--field-selector=status.phase=Running", "-o", "jsonpath={.items[*].metadata.name}",
+    ).stdout.split()  # fmt: skip
+    holder = kubectl(
+        "-n", operator, "get", "lease", RELEASE, "-o", "jsonpath={.spec.holderIdentity}"
+    ).stdout
+    assert len(names) == 2
+    assert holder in names
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "allowed"),
+    [
+        ("create", "jobs.batch", "yes"),
+        ("patch", "leptontrainingjobs.training.lepton.ai/status", "yes"),
+        ("get", "pods/log", "yes"),
+        ("get", "secrets", "no"),
+        ("create", "pods/exec", "no"),
+        ("get", "pods/proxy", "no"),
+        ("delete", "pods", "no"),
+        ("delete", "leptontrainingjobs.training.lepton.ai", "no"),
+        ("*", "*", "no"),
+    ],
+)
+def test_the_operator_may_do_its_work_and_nothing_else(kubectl, operator, verb, resource, allowed):
+    account = f"--as=system:serviceaccount:{operator}:{RELEASE}"
+    answer = kubectl("auth", "can-i", verb, resource, account, "-n", "default", check=False)
+    assert answer.stdout.strip() == allowed
+
+
+def test_probes_and_metrics_answer(kubectl, operator):
+    program = (
+        "import urllib.request as u\n"
+        "for p in ('healthz', 'readyz', 'metrics'):\n"
+        "    print(u.urlopen(f'http://localhost:8080/{p}', timeout=5).read().decode())"
+    )
+    printed = kubectl(
+        "-n", operator, "exec", f"deployment/{RELEASE}", "--", "python3", "-c", program
+    ).stdout
+    assert printed.startswith("ok\n\nok\n")
+    assert "lepton_operator_leader" in printed
