@@ -18,23 +18,28 @@ def test_two_replicas_run_and_one_of_them_leads(kubectl, operator):
 
 
 @pytest.mark.parametrize(
-    ("verb", "resource", "allowed"),
+    ("verb", "resource", "subresource", "allowed"),
     [
-        ("create", "jobs.batch", "yes"),
-        ("patch", "leptontrainingjobs.training.lepton.ai/status", "yes"),
-        ("get", "pods/log", "yes"),
-        ("get", "secrets", "no"),
-        ("create", "pods/exec", "no"),
-        ("get", "pods/proxy", "no"),
-        ("delete", "pods", "no"),
-        ("delete", "leptontrainingjobs.training.lepton.ai", "no"),
-        ("*", "*", "no"),
+        ("create", "jobs.batch", "", "yes"),
+        ("patch", "leptontrainingjobs.training.lepton.ai", "status", "yes"),
+        ("get", "pods", "log", "yes"),
+        ("get", "secrets", "", "no"),
+        ("create", "pods", "exec", "no"),
+        ("get", "pods", "proxy", "no"),
+        ("delete", "pods", "", "no"),
+        ("delete", "leptontrainingjobs.training.lepton.ai", "", "no"),
+        ("*", "*", "", "no"),
     ],
 )
-def test_the_operator_may_do_its_work_and_nothing_else(kubectl, operator, verb, resource, allowed):
-    account = f"--as=system:serviceaccount:{operator}:{RELEASE}"
-    answer = kubectl("auth", "can-i", verb, resource, account, "-n", "default", check=False)
-    assert answer.stdout.strip() == allowed
+def test_the_operator_may_do_its_work_and_nothing_else(
+    kubectl, operator, verb, resource, subresource, allowed
+):
+    # `pods/log` would be read as a pod of the name log.
+    answer = kubectl(
+        "auth", "can-i", verb, resource, f"--subresource={subresource}", "-n", "default",
+        f"--as=system:serviceaccount:{operator}:{RELEASE}", check=False,
+    )  # fmt: skip
+    assert answer.stdout.strip() == allowed, answer.stderr
 
 
 def test_probes_and_metrics_answer(kubectl, operator):
