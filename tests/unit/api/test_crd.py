@@ -112,6 +112,7 @@ def test_columns_show_where_a_job_stands():
 def test_a_column_points_at_a_field_that_exists(path):
     node = ROOT
     for step in path.strip(".").split("."):
+        assert step in node["properties"], path
         node = node["properties"][step]
 
 

@@ -181,5 +181,6 @@ LINES = st.sampled_from(
 
 @given(st.lists(LINES | st.text(max_size=20), max_size=40))
 def test_no_text_is_too_strange(lines):
-    last_traceback_line("\n".join(lines))
-    last_line("\n".join(lines))
+    text = "\n".join(lines)
+    for found in (last_traceback_line(text), last_line(text)):
+        assert found is None or (isinstance(found, str) and found.strip())
