@@ -3,18 +3,16 @@
 import hashlib
 import re
 
-SMALL = {
-    "environment": {"count": 128},
-    "agent": {"rewardThreshold": 150},
-    "trainer": {"maxSteps": 600_000, "seed": 1},
-    "evaluation": {"episodes": 8, "everySteps": 600_000},
-}
-
 
 def test_two_workers_with_gpus_train_together_progress_climbs_and_the_model_is_kept(jobs):
+    # Long enough that two workers of any speed show several of their steps on the way.
+    steps = 3_000_000
     jobs.apply(
         "pair",
-        **SMALL,
+        environment={"count": 128},
+        agent={"rewardThreshold": 150},
+        trainer={"maxSteps": steps, "seed": 1},
+        evaluation={"episodes": 8, "everySteps": steps},
         workers=2,
         resources={"limits": {"nvidia.com/gpu": 1}},
         storage={"size": "100Mi"},
@@ -31,7 +29,7 @@ def test_two_workers_with_gpus_train_together_progress_climbs_and_the_model_is_k
     assert status["progress"]["step"] > first["progress"]["step"]
     assert status["phase"] == "Complete", status
     assert status["progress"]["percent"] == 100
-    assert status["progress"]["step"] >= 600_000
+    assert status["progress"]["step"] >= steps
     assert status["evaluation"]["episodes"] == 8
     assert status["evaluation"]["passed"] is (status["evaluation"]["rewardMean"] >= 150)
     assert status["workers"]["succeeded"] == 2
