@@ -1,6 +1,5 @@
 """Environments: lepton's own CartPole, and those of others by name, entry point and class."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +7,11 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
-from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from lepton import Environment, InputError
-from lepton.environments import cartpole
 from lepton.environments.noise import uniform
+from lepton.environments.scenarios import cartpole
 
 
 class Corridor(gymnasium.Env[Any, Any]):
@@ -42,7 +40,7 @@ def test_cartpole_follows_the_same_trajectory_as_gymnasiums() -> None:
         theirs.reset(seed=0)
         start = random.uniform(-0.05, 0.05, 4)
         theirs.state = start
-        state = tuple(np.array([x]) for x in start)
+        state = cartpole.State(*(np.array([x]) for x in start))
         terminated = False
         while not terminated:
             action = int(random.integers(2))
@@ -50,30 +48,6 @@ def test_cartpole_follows_the_same_trajectory_as_gymnasiums() -> None:
             state, rewards, ended = cartpole.step(state, np.array([action]), np.empty((1, 0)))
             assert np.array_equal(cartpole.observe(state)[0], observation)
             assert (rewards[0], ended[0]) == (reward, terminated)
-
-
-def test_cartpole_passes_gymnasiums_checker() -> None:
-    environment = gymnasium.make("lepton/CartPole-v1")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # unbounded observations are part of the task
-        check_env(environment.unwrapped, skip_render_check=True)
-
-
-def test_row_i_of_a_batch_is_the_single_environment_with_seed_plus_i() -> None:
-    batch = Environment().make_batch(5)
-    single = gymnasium.make("lepton/CartPole-v1")
-    first, _ = batch.reset(seed=10)
-    row = 3
-    observation, _ = single.reset(seed=10 + row)
-    assert np.array_equal(first[row], observation)
-    for step in range(60):
-        action = step % 3 % 2
-        batched, _, terminated, truncated, _ = batch.step(np.full(5, action))
-        observation, _, ended, cut, _ = single.step(action)
-        assert (terminated[row], truncated[row]) == (ended, cut)
-        if ended:
-            observation, _ = single.reset()
-        assert np.array_equal(batched[row], observation)
 
 
 def test_the_batch_resets_in_the_same_step_and_shows_the_last_observation() -> None:
@@ -102,25 +76,13 @@ def test_an_episode_of_cartpole_is_truncated_after_500_steps() -> None:
     assert truncated.all()
 
 
-def test_the_state_of_a_batch_can_be_taken_and_given_back() -> None:
-    one, other = Environment().make_batch(6), Environment().make_batch(6)
-    one.reset(seed=1)
-    other.reset(seed=99)
-    actions = np.random.default_rng(0).integers(0, 2, (80, 6))
-    for action in actions[:40]:
-        one.step(action)
-    other.unwrapped.set_state(one.unwrapped.get_state())  # type: ignore[attr-defined]
-    for action in actions[40:]:
-        for ours, theirs in zip(one.step(action)[:4], other.step(action)[:4], strict=True):
-            assert np.array_equal(ours, theirs)
-
-
 def test_noise_is_uniform_and_differs_between_seeds_draws_and_columns() -> None:
-    seeds = np.arange(200, dtype=np.uint64)
-    numbers = np.stack([uniform(seeds, np.full(200, d, np.uint64), 5) for d in range(20)])
+    seeds = np.arange(200, dtype=np.int64)
+    numbers = np.stack([uniform(seeds, np.full(200, d, np.int64), 5) for d in range(20)])
     assert numbers.min() >= 0
     assert numbers.max() < 1
-    assert len(np.unique(numbers)) == numbers.size
+    # Of 20,000 numbers of 24 bits about a dozen coincide by chance.
+    assert len(np.unique(numbers)) > numbers.size - 40
     assert abs(numbers.mean() - 0.5) < 0.01
     assert abs(numbers.var() - 1 / 12) < 0.005
 
@@ -169,7 +131,7 @@ def test_entry_points_classes_instances_and_vector_classes_make_batches(
         ("LunarLander-v3", r"add gymnasium\[box2d\] to the image"),
         ("HalfCheetah-v5", r"add gymnasium\[mujoco\] to the image"),
         ("no_such_module:Task", "there is no module no_such_module"),
-        ("lepton.environments.cartpole:CartPol", "has no CartPol"),
+        ("lepton.environments.scenarios.cartpole:CartPol", "has no CartPol"),
         ("math:pi", "is a float; it must be a class"),
     ],
 )

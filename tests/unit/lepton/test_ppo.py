@@ -86,7 +86,7 @@ def targets_by_observation(mode: AutoresetMode, truncates: bool) -> dict[float, 
     learner = PPO(agent.network, agent.hyperparameters)
     (observations, _, _, _, targets), _ = learner._batch(rollout)
     assert episodes.steps == len(observations)
-    assert set(episodes.returns) == {3.0}
+    assert set(episodes.scores) == {3.0}
     assert set(episodes.lengths) == {3}
     return dict(zip(observations[:, 0].tolist(), targets.tolist(), strict=True))
 

@@ -1,32 +1,34 @@
 """Environments: lepton's own, which step as one batch, and any of Gymnasium's."""
 
+from functools import partial
+from typing import Any
+
 from gymnasium.envs.registration import register, registry
 
 from lepton.environments.batched import BatchedVectorEnv, SingleEnv
-from lepton.environments.cartpole import CARTPOLE
-from lepton.environments.scenario import Scenario
+from lepton.environments.scenarios import SCENARIOS, make_scenario
 
-SCENARIOS: dict[str, Scenario] = {f"lepton/{CARTPOLE.name}-v1": CARTPOLE}
-"""Environments that lepton brings, by Gymnasium id."""
+NAMESPACE = "lepton"
 
 
-def _register(identifier: str, scenario: Scenario) -> None:
-    if identifier in registry:
-        return
-
-    def make_one(**parameters: object) -> SingleEnv:
-        return SingleEnv(scenario, **parameters)  # type: ignore[arg-type]
-
-    def make_many(num_envs: int, **parameters: object) -> BatchedVectorEnv:
-        return BatchedVectorEnv(scenario, num_envs, **parameters)  # type: ignore[arg-type]
-
-    register(
-        identifier,
-        entry_point=make_one,
-        vector_entry_point=make_many,  # type: ignore[arg-type]
-        max_episode_steps=scenario.max_steps,
-    )
+def _make_one(name: str, render_mode: str | None = None, **parameters: Any) -> SingleEnv:
+    return SingleEnv(make_scenario(name, **parameters), render_mode)
 
 
-for _identifier, _scenario in SCENARIOS.items():
-    _register(_identifier, _scenario)
+def _make_many(
+    name: str,
+    num_envs: int,
+    render_mode: str | None = None,
+    device: str | None = None,
+    **parameters: Any,
+) -> BatchedVectorEnv:
+    return BatchedVectorEnv(make_scenario(name, **parameters), num_envs, render_mode, device)
+
+
+for _name in SCENARIOS:
+    if f"{NAMESPACE}/{_name}-v1" not in registry:
+        register(
+            f"{NAMESPACE}/{_name}-v1",
+            entry_point=partial(_make_one, _name),
+            vector_entry_point=partial(_make_many, _name),
+        )

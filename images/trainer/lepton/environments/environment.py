@@ -51,7 +51,7 @@ class Environment:
             if ":" in self._source and self._source not in registry:
                 self._source = _load(self._source)
             else:
-                _check_registered(self._source)
+                self.name = self._source = _registered(self._source)
         else:
             named = self._source if hasattr(self._source, "__name__") else type(self._source)
             self.name = f"{named.__module__}:{named.__name__}"
@@ -68,10 +68,13 @@ class Environment:
         """The environment of a training job's section `environment`."""
         return cls(spec.name or spec.entry_point, count=spec.count, **spec.parameters)
 
-    def make_batch(self, count: int) -> VectorEnv[Any, Any, Any]:
-        """`count` copies as one vector environment, whose metadata tells its autoreset mode."""
+    def make_batch(self, count: int, **parameters: Any) -> VectorEnv[Any, Any, Any]:
+        """`count` copies as one vector environment, whose metadata tells its autoreset mode.
+
+        `parameters` come on top of the environment's own, such as render_mode="rgb_array".
+        """
         with self._helpful_errors():
-            batch = self._make_batch(count)
+            batch = self._make_batch(count, **parameters)
         mode = batch.metadata.get("autoreset_mode")
         if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
             raise InputError(
@@ -80,8 +83,8 @@ class Environment:
             )
         return batch
 
-    def _make_batch(self, count: int) -> VectorEnv[Any, Any, Any]:
-        source, parameters = self._source, self._parameters
+    def _make_batch(self, count: int, **more: Any) -> VectorEnv[Any, Any, Any]:
+        source, parameters = self._source, self._parameters | more
         if isinstance(source, str):
             if gymnasium.spec(source).vector_entry_point is not None:
                 return gymnasium.make_vec(source, num_envs=count, **parameters)
@@ -119,6 +122,8 @@ class _HelpfulErrors:
                 f"environment {name} needs a package that is not installed; add "
                 f"{package or missing or 'it'} to the image (pip install '{package or missing}')"
             ) from error
+        if isinstance(error, ValueError) and name.startswith("lepton/"):
+            raise InputError(f"environment {name}: {error}") from error
         if isinstance(error, TypeError) and parameters and "keyword argument" in str(error):
             raise InputError(
                 f"environment {name} can't be made with parameters {sorted(parameters)}: {error}"
@@ -183,9 +188,16 @@ def _load(entry_point: str) -> Any:
     return found
 
 
-def _check_registered(name: str) -> None:
+def _registered(name: str) -> str:
+    """The id under which the environment is registered; a name without version means the newest.
+
+    Raises InputError when there is none.
+    """
     if name in registry:
-        return
+        return name
+    versions = [known for known in registry if known.rpartition("-v")[0] == name]
+    if versions:
+        return max(versions, key=lambda known: int(known.rpartition("-v")[2]))
     try:
         gymnasium.spec(name)
     except gymnasium.error.Error as error:
@@ -194,6 +206,7 @@ def _check_registered(name: str) -> None:
         near = f"; did you mean {same}?" if same else _near(name, list(registry))
         reason = "" if near else f" ({error})"
         raise InputError(f"there is no environment {name!r}{near}{reason}") from None
+    return name
 
 
 def _near(name: str, known: list[str]) -> str:

@@ -65,6 +65,28 @@ def _refuse_unknown(space: spaces.Space[Any]) -> None:
         )
 
 
+def random_numbers(space: spaces.Space[Any]) -> int:
+    """How many uniform numbers `random_actions` takes for one action."""
+    return math.prod(space.shape or ())
+
+
+def random_actions(space: spaces.Space[Any], noise: NDArray[np.float32]) -> NDArray[Any]:
+    """Actions spread evenly over a Discrete, MultiDiscrete or bounded Box.
+
+    `noise` holds uniform numbers in [0, 1), shape (n, random_numbers(space)).
+    """
+    if isinstance(space, spaces.Discrete):
+        chosen: NDArray[Any] = (noise[:, 0] * space.n).astype(space.dtype) + space.start
+        return chosen
+    if isinstance(space, spaces.MultiDiscrete):
+        scaled = noise.reshape(len(noise), *space.shape) * space.nvec
+        return scaled.astype(space.dtype) + space.start
+    assert isinstance(space, spaces.Box), space
+    numbers = noise.reshape(len(noise), *space.shape)
+    actions: NDArray[Any] = (space.low + numbers * (space.high - space.low)).astype(space.dtype)
+    return actions
+
+
 def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
     """The space as a JSON object from which `space_from_json` makes an equal one."""
     if isinstance(space, spaces.Box):

@@ -9,6 +9,7 @@ from lepton.agents.agent import Agent
 from lepton.environments.environment import Environment
 from lepton.errors import InputError
 from lepton.spec.report import Evaluation
+from lepton.training.rollout import score_function
 
 MAX_BATCH = 64
 """Environments that an evaluation steps together at most."""
@@ -39,7 +40,7 @@ class Evaluator:
         )
 
     def play(self, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """The rewards of the episodes.
+        """The scores of the episodes: the sums of their rewards where there is no other.
 
         Every environment plays its share of the episodes: to take those that end first would
         favour short ones.
@@ -68,7 +69,10 @@ class Evaluator:
                     f"an episode of {self._environment.name} did not end within "
                     f"{MAX_EPISODE_STEPS:,} steps; let it be truncated (max_episode_steps)"
                 )
-        return np.array(rewards)
+        scores: np.ndarray[Any, np.dtype[np.float64]] = score_function(self._batch)(
+            np.array(rewards)
+        )
+        return scores
 
     def close(self) -> None:
         """Close the environments."""

@@ -22,7 +22,7 @@ class Rollout:
     actions: Tensor
     """(T, N, ...), as the actuator samples them."""
     rewards: Tensor
-    """(T, N)."""
+    """(T, N), in points of score where the environment has one."""
     terminated: Tensor
     """(T, N): the episode reached an end; the future is worth nothing."""
     done: Tensor
@@ -42,8 +42,16 @@ class Episodes:
     """Episodes that ended during a rollout, and the steps it took."""
 
     steps: int
-    returns: list[float]
+    scores: list[float]
+    """Sums of rewards, or what the environment's `score` makes of them."""
     lengths: list[int]
+
+
+def score_function(environments: VectorEnv[Any, Any, Any]) -> Callable[[Any], Any]:
+    """What judges an episode by the sum of its rewards: lepton's own environments have a score,
+    of others it is the sum itself."""
+    score: Callable[[Any], Any] = getattr(environments.unwrapped, "score", lambda returns: returns)
+    return score
 
 
 class Collector:
@@ -64,6 +72,9 @@ class Collector:
         self._device = device or torch.device("cpu")
         self._generator = torch.Generator(self._device).manual_seed(seed)
         mode = environments.metadata["autoreset_mode"]
+        self._score = score_function(environments)
+        scenario = getattr(environments.unwrapped, "scenario", None)
+        self._reward_scale = scenario.points_per_reward if scenario is not None else 1.0
         self._resets_on_next_step = mode == AutoresetMode.NEXT_STEP
         first, _ = environments.reset(seed=environment_seed)
         self._observation = agent.flatten(first)
@@ -100,7 +111,8 @@ class Collector:
                 actuator.to_environment(action)
             )
             ends = np.logical_or(ended, cut)
-            rewards_np[t], terminated_np[t], done_np[t] = reward, ended, ends
+            rewards_np[t] = reward * self._reward_scale
+            terminated_np[t], done_np[t] = ended, ends
             if self._resets_on_next_step:
                 np.logical_not(self._resetting, out=valid_np[t])
             self._observation = agent.flatten(after)
@@ -151,7 +163,7 @@ class Collector:
         return self._agent.flatten(one)[0]
 
     def _finish(self, rows: NDArray[np.intp], episodes: Episodes) -> None:
-        episodes.returns.extend(self._returns[rows].tolist())
+        episodes.scores.extend(self._score(self._returns[rows]).tolist())
         episodes.lengths.extend(self._lengths[rows].tolist())
         self._returns[rows] = 0.0
         self._lengths[rows] = 0

@@ -245,11 +245,11 @@ class Trainer:
 
     def _count(self, episodes: Episodes) -> tuple[bool, bool]:
         """Add up what all workers did, and agree whether to stop and whether to checkpoint."""
-        self._recent.extend(zip(episodes.returns, episodes.lengths, strict=True))
+        self._recent.extend(zip(episodes.scores, episodes.lengths, strict=True))
         since = time.monotonic() - self._last_checkpoint
         mine = [
             episodes.steps,
-            len(episodes.returns),
+            len(episodes.scores),
             len(self._recent),
             sum(reward for reward, _ in self._recent),
             sum(length for _, length in self._recent),

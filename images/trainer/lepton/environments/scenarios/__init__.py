@@ -1,0 +1,23 @@
+"""The environments that lepton brings, one module each; a module is imported when it is used.
+
+Each has a function `scenario(**parameters) -> Scenario`.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from lepton.environments.scenario import Scenario
+
+SCENARIOS = {
+    "CartPole": "cartpole",
+    "safe-danger": "safe_danger",
+}
+"""Module by name. The Gymnasium id is `lepton/<name>-v1`."""
+
+
+def make_scenario(name: str, **parameters: Any) -> Scenario[Any]:
+    """The scenario of this name. Raises TypeError for parameters that it does not have, and
+    ValueError for values that it can't have."""
+    module = import_module(f"{__name__}.{SCENARIOS[name]}")
+    made: Scenario[Any] = module.scenario(**parameters)
+    return made
