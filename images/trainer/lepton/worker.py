@@ -90,8 +90,8 @@ def _train(run: RunConfiguration) -> None:
         raise InputError(str(error)) from None
 
     from lepton.agents.agent import Agent
+    from lepton.distributed import join_group
     from lepton.environments.environment import Environment
-    from lepton.training.distributed import join_group
     from lepton.training.trainer import Trainer
 
     # First of all, so that a process that fails in what follows is missed by its peers at once.
@@ -111,6 +111,7 @@ def _train(run: RunConfiguration) -> None:
         agent,
         max_episodes=run.trainer.max_episodes,
         max_steps=run.trainer.step_limit,
+        max_seconds=run.trainer.max_seconds,
         seed=run.trainer.seed,
         save_model=run.trainer.save_model and storage is not None,
         evaluation_episodes=run.evaluation.episodes,

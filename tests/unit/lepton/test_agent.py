@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, Normal
 
 from lepton import Agent, Environment, InputError
-from lepton.agents.actuator import CategoricalActuator, actuator_for
+from lepton.agents.actuator import CategoricalActuator
+from lepton.agents.blueprints import make_actuator
+from lepton.spec import Algorithm
 from lepton.spec.hyperparameters import PPOHyperparameters
 
 ACTION_SPACES: list[spaces.Space[Any]] = [
@@ -28,7 +30,7 @@ ACTION_SPACES: list[spaces.Space[Any]] = [
 
 @pytest.mark.parametrize("space", ACTION_SPACES, ids=str)
 def test_every_action_lies_within_the_space(space: spaces.Space[Any]) -> None:
-    actuator = actuator_for(space)
+    actuator = make_actuator(Algorithm.PPO, space)
     generator = torch.Generator().manual_seed(0)
     parameters = torch.randn(50, actuator.distribution_size, generator=generator) * 3
     noise = actuator.noise(50, generator=generator)
@@ -41,14 +43,14 @@ def test_log_probabilities_and_entropies_are_those_of_torchs_distributions() -> 
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(20, 5, generator=generator)
 
-    categorical = actuator_for(spaces.Discrete(5))
+    categorical = make_actuator(Algorithm.PPO, spaces.Discrete(5))
     actions = categorical.sample(logits, categorical.noise(20, generator=generator))
     found = categorical.log_probability_and_entropy(logits, actions)
     expected = Categorical(logits=logits)
     torch.testing.assert_close(found[0], expected.log_prob(actions))
     torch.testing.assert_close(found[1], expected.entropy())
 
-    multi = actuator_for(spaces.MultiDiscrete([2, 3]))
+    multi = make_actuator(Algorithm.PPO, spaces.MultiDiscrete([2, 3]))
     actions = multi.sample(logits, multi.noise(20, generator=generator))
     found = multi.log_probability_and_entropy(logits, actions)
     parts = [Categorical(logits=logits[:, :2]), Categorical(logits=logits[:, 2:])]
@@ -57,7 +59,7 @@ def test_log_probabilities_and_entropies_are_those_of_torchs_distributions() -> 
     )
     torch.testing.assert_close(found[1], parts[0].entropy() + parts[1].entropy())
 
-    gaussian = actuator_for(spaces.Box(-1, 1, (5,)))
+    gaussian = make_actuator(Algorithm.PPO, spaces.Box(-1, 1, (5,)))
     with torch.no_grad():
         gaussian.log_deviation.copy_(torch.linspace(-1, 0.5, 5))  # type: ignore[operator]
     actions = gaussian.sample(logits, gaussian.noise(20, generator=generator))
@@ -100,7 +102,6 @@ def test_one_seed_makes_one_network_and_leaves_the_global_generator_alone() -> N
     [
         ({"action_space": spaces.Text(3)}, "can't act in a space Text; it can in Discrete, Multi"),
         ({"action_space": spaces.Box(0, 9, (1,), np.int32)}, "dtype int32 are not supported"),
-        ({"algorithm": "SAC"}, "SAC is not supported yet"),
         ({"algorithm": "Foo"}, "'Foo' is not a valid Algorithm"),
         ({"hyperparameters": {"lr": 1}}, "lr is unknown to PPO"),
         ({"observation_space": spaces.Text(3)}, "Text can't be learned from"),

@@ -8,12 +8,15 @@ import pytest
 import torch
 
 from lepton import Agent, Environment
+from lepton.algorithms.learner import Workplace
 from lepton.algorithms.ppo import PPO
-from lepton.training.rollout import Collector, Rollout
+from lepton.algorithms.rollout import Rollout
+from lepton.training.collector import Collector
 
 HYPERPARAMETERS = {
     "minibatches": 1,
     "epochs": 3,
+    "horizon": 24,
     "entropy_coefficient": 0.01,
     "normalise_observations": True,
     "normalise_rewards": True,
@@ -25,8 +28,9 @@ import torch
 from lepton import Agent, Environment
 from lepton.algorithms.ppo import PPO
 from lepton.spec.trainer import Synchronisation
-from lepton.training.distributed import join_group
-from lepton.training.rollout import Rollout
+from lepton.distributed import join_group
+from lepton.algorithms.learner import Workplace
+from lepton.algorithms.rollout import Rollout
 
 group = join_group()
 rollouts, hyperparameters = torch.load("rollouts.pt", weights_only=True)
@@ -36,7 +40,8 @@ for mode in Synchronisation:
     # Different on purpose: the first process's parameters are everybody's.
     agent = Agent(environment.action_space, environment.observation_space,
                   hyperparameters=hyperparameters, seed=group.rank)
-    learner = PPO(agent.network, agent.hyperparameters, group=group, synchronisation=mode)
+    learner = PPO(agent.network, agent.hyperparameters,
+                  Workplace(group=group, synchronisation=mode))
     for rollout in rollouts[group.rank]:
         learner.learn(Rollout(**rollout))
     results[mode.value] = agent.network.state_dict()
@@ -75,7 +80,8 @@ def test_two_processes_learn_what_one_learns_from_the_union_of_their_data(
         hyperparameters=HYPERPARAMETERS,
         seed=0,
     )
-    collector = Collector(environment.make_batch(9), agent, 24, 0, 0)
+    learner = PPO(agent.network, agent.hyperparameters, Workplace())
+    collector = Collector(environment.make_batch(9), agent, learner, 0)
     rollouts = [collector.collect()[0] for _ in range(3)]
     for rollout in rollouts:
         # Unequal numbers of samples, as NEXT_STEP environments have.
@@ -95,7 +101,6 @@ def test_two_processes_learn_what_one_learns_from_the_union_of_their_data(
         )
         for rank in range(2)
     ]
-    learner = PPO(agent.network, agent.hyperparameters)
     for rollout in rollouts:
         learner.learn(rollout)
     for process in processes:

@@ -9,9 +9,11 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from lepton import Agent, Environment
+from lepton.algorithms.learner import Workplace
 from lepton.algorithms.ppo import PPO, generalised_advantages
+from lepton.algorithms.rollout import Rollout
 from lepton.errors import NonFiniteError
-from lepton.training.rollout import Collector, Rollout
+from lepton.training.collector import Collector
 
 
 def test_advantages_are_sums_of_discounted_errors_that_stop_at_the_end_of_an_episode() -> None:
@@ -73,6 +75,10 @@ class ObservationIsTheValue(torch.nn.Module):
         return features[:, 0]
 
 
+def learner_of(agent: Agent) -> PPO:
+    return PPO(agent.network, agent.hyperparameters, Workplace())
+
+
 def targets_by_observation(mode: AutoresetMode, truncates: bool) -> dict[float, float]:
     """What each observation's value is to become, with one-step returns."""
     environment = SyncVectorEnv([lambda: Countdown(truncates)], autoreset_mode=mode)
@@ -80,10 +86,15 @@ def targets_by_observation(mode: AutoresetMode, truncates: bool) -> dict[float, 
         Countdown.action_space,
         Countdown.observation_space,
         decision_maker=ObservationIsTheValue,
-        hyperparameters={"gae_lambda": 0.0, "gamma": 1.0, "normalise_advantages": False},
+        hyperparameters={
+            "gae_lambda": 0.0,
+            "gamma": 1.0,
+            "horizon": 11,
+            "normalise_advantages": False,
+        },
     )
-    rollout, episodes = Collector(environment, agent, 11, 0, 0).collect()
-    learner = PPO(agent.network, agent.hyperparameters)
+    learner = learner_of(agent)
+    rollout, episodes = Collector(environment, agent, learner, 0).collect()
     (observations, _, _, _, targets), _ = learner._batch(rollout)
     assert episodes.steps == len(observations)
     assert set(episodes.scores) == {3.0}
@@ -128,14 +139,14 @@ def test_a_mode_told_wrongly_gives_other_targets() -> None:
     agent = Agent(
         Countdown.action_space, Countdown.observation_space, decision_maker=ObservationIsTheValue
     )
-    rollout, episodes = Collector(Lying(), agent, 11, 0, 0).collect()
+    rollout, episodes = Collector(Lying(), agent, learner_of(agent), 0).collect()
     assert 13.0 in rollout.observations[rollout.valid.nonzero()[:, 0]].flatten().tolist()
     assert set(episodes.lengths) != {3}
 
 
-def rollout_of(agent: Agent, count: int = 8, horizon: int = 16) -> Rollout:
+def rollout_of(agent: Agent, count: int = 8) -> Rollout:
     environment = Environment().make_batch(count)
-    return Collector(environment, agent, horizon, 0, 0).collect()[0]
+    return Collector(environment, agent, learner_of(agent), 0).collect()[0]
 
 
 @pytest.mark.parametrize(
@@ -153,14 +164,14 @@ def test_what_is_not_finite_stops_training_and_is_named(spoil: Any, text: str) -
     environment = Environment()
     agent = Agent(environment.action_space, environment.observation_space)
     rollout = rollout_of(agent)
-    learner = PPO(agent.network, agent.hyperparameters)
+    learner = learner_of(agent)
     spoil(rollout, agent)
     with pytest.raises(NonFiniteError, match=text):
         learner.learn(rollout)
 
 
 def test_the_optimiser_takes_the_steps_of_torchs_adam() -> None:
-    from lepton.training.flat import Adam, FlatParameters
+    from lepton.algorithms.flat import Adam, FlatParameters
 
     torch.manual_seed(0)
     ours, theirs = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
@@ -190,7 +201,7 @@ def test_target_kl_ends_an_update_early_and_the_learning_rate_can_fall() -> None
             hyperparameters={**values, "anneal_learning_rate": True},
         )
         before = torch.cat([p.detach().flatten() for p in agent.network.parameters()])
-        metrics = PPO(agent.network, agent.hyperparameters).learn(rollout_of(agent), progress=0.25)
+        metrics = learner_of(agent).learn(rollout_of(agent), progress=0.25)
         assert metrics["learning_rate"] == pytest.approx(0.75e-3)
         after = torch.cat([p.detach().flatten() for p in agent.network.parameters()])
         moved.append((after - before).norm().item())
@@ -204,8 +215,8 @@ def test_normalisers_measure_what_was_seen_and_travel_with_the_model() -> None:
         environment.observation_space,
         hyperparameters={"normalise_observations": True, "normalise_rewards": True},
     )
-    learner = PPO(agent.network, agent.hyperparameters)
-    collector = Collector(environment.make_batch(8), agent, 16, 0, 0)
+    learner = learner_of(agent)
+    collector = Collector(environment.make_batch(8), agent, learner, 0)
     seen = []
     for _ in range(3):
         rollout, _ = collector.collect()

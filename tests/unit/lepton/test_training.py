@@ -190,7 +190,7 @@ def stop_after(trainer: Trainer, steps: int) -> None:
 
     def hook() -> None:
         tell()
-        if trainer._counters.steps >= steps:
+        if trainer._record.counters.steps >= steps:
             trainer._save_checkpoint()
             raise Stopped
 

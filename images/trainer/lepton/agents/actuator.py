@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from lepton.errors import InputError
 
-ACTION_SPACES = "Discrete, MultiDiscrete, MultiBinary and Box"
-
 
 class Actuator(nn.Module):
     """Interface of actuators. n is the batch's size."""
@@ -170,14 +168,3 @@ class GaussianActuator(Actuator):
         scaled = numbers * self._half + self._middle
         clipped: NDArray[Any] = np.clip(scaled, space.low, space.high).astype(space.dtype)
         return clipped
-
-
-def actuator_for(space: spaces.Space[Any]) -> Actuator:
-    """The actuator for a space of actions. Raises InputError for spaces that have none."""
-    if isinstance(space, spaces.Discrete):
-        return CategoricalActuator(space)
-    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
-        return MultiCategoricalActuator(space)
-    if isinstance(space, spaces.Box):
-        return GaussianActuator(space)
-    raise InputError(f"PPO can't act in a space {type(space).__name__}; it can in {ACTION_SPACES}")

@@ -11,14 +11,15 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from lepton.agents import files
-from lepton.agents.actuator import Actuator, actuator_for
-from lepton.agents.decision_maker import DecisionMaker
+from lepton.agents.actuator import Actuator
+from lepton.agents.blueprints import BLUEPRINTS, make_actuator, refuse_observations
 from lepton.agents.network import AgentNetwork
 from lepton.agents.perceptor import Perceptor
 from lepton.environments.spaces import batch_flatten, flat_size, space_from_json, space_to_json
 from lepton.errors import InputError
 from lepton.spec.agent import Algorithm
-from lepton.spec.hyperparameters import PPOHyperparameters, validate_hyperparameters
+from lepton.spec.hyperparameters import validate_hyperparameters
+from lepton.spec.hyperparameters.base import Hyperparameters
 
 PerceptorFactory = Callable[[int], nn.Module]
 DecisionMakerFactory = Callable[[int, int], nn.Module]
@@ -47,7 +48,7 @@ class Agent:
         *,
         algorithm: str | Algorithm = Algorithm.PPO,
         reward_threshold: float | None = None,
-        hyperparameters: Mapping[str, Any] | PPOHyperparameters | None = None,
+        hyperparameters: Mapping[str, Any] | Hyperparameters | None = None,
         perceptor: PerceptorFactory | None = None,
         decision_maker: DecisionMakerFactory | None = None,
         actuator: ActuatorFactory | None = None,
@@ -57,10 +58,10 @@ class Agent:
         self.observation_space = observation_space
         self.reward_threshold = reward_threshold
         self._perceptor, self._decision_maker = perceptor, decision_maker
-        self._actuator: ActuatorFactory = actuator or actuator_for
+        self._actuator = actuator
         try:
             self.algorithm = Algorithm(algorithm)
-            if isinstance(hyperparameters, PPOHyperparameters):
+            if isinstance(hyperparameters, Hyperparameters):
                 self.hyperparameters = hyperparameters
             else:
                 self.hyperparameters = validate_hyperparameters(
@@ -68,7 +69,7 @@ class Agent:
                 )
         except ValueError as error:
             raise InputError(str(error)) from None
-        self._actuator(action_space)  # refuses what it can't act in, before any training
+        self._make_actuator()  # refuses what it can't act in, before any training
         self._network: AgentNetwork | None = None
         self._flatten = batch_flatten(observation_space) if observation_space else None
         if observation_space is not None:
@@ -98,6 +99,7 @@ class Agent:
                     f"environment has {observation_space}"
                 )
             return
+        refuse_observations(self.algorithm, observation_space)
         size = flat_size(observation_space)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -105,24 +107,31 @@ class Agent:
         self.observation_space = observation_space
         self._flatten = batch_flatten(observation_space)
 
+    def _make_actuator(self) -> Actuator:
+        if self._actuator is not None:
+            return self._actuator(self.action_space)
+        return make_actuator(self.algorithm, self.action_space)
+
     def _build(self, size: int) -> AgentNetwork:
         values = self.hyperparameters
-        actuator = self._actuator(self.action_space)
+        normalises = getattr(values, "normalise_observations", False)
+        actuator = self._make_actuator()
         if self._perceptor is None:
-            perceptor: nn.Module = Perceptor(size, values.normalise_observations)
-        elif values.normalise_observations:
+            perceptor: nn.Module = Perceptor(size, normalises)
+        elif normalises:
             raise InputError("an own perceptor does its own scaling: leave normaliseObservations")
         else:
             perceptor = self._perceptor(size)
         with torch.no_grad():
             feature_size = perceptor(torch.zeros(1, size)).shape[-1]
-        if self._decision_maker is None:
-            decision_maker: nn.Module = DecisionMaker(
-                feature_size, actuator.distribution_size, values.hidden_sizes, values.activation
-            )
-        else:
+        if self._decision_maker is not None:
             decision_maker = self._decision_maker(feature_size, actuator.distribution_size)
-        return AgentNetwork(perceptor, decision_maker, actuator, values.normalise_rewards)
+        else:
+            decision_maker = BLUEPRINTS[self.algorithm].decision_maker(
+                feature_size, actuator.distribution_size, values
+            )
+        normalises_rewards = getattr(values, "normalise_rewards", False)
+        return AgentNetwork(perceptor, decision_maker, actuator, normalises_rewards)
 
     def flatten(self, observations: Any) -> Tensor:
         """A batch of observations as the networks take them, float32 (n, size)."""
@@ -155,7 +164,7 @@ class Agent:
         parts = {
             "perceptor": self._perceptor,
             "decisionMaker": self._decision_maker,
-            "actuator": None if self._actuator is actuator_for else self._actuator,
+            "actuator": self._actuator,
         }
         return {
             "algorithm": self.algorithm.value,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from lepton.spec.hyperparameters import Activation
+from lepton.spec.hyperparameters.base import Activation
 
 _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.TANH: nn.Tanh,

@@ -12,69 +12,51 @@ Where this differs from common implementations:
 - Advantages are scaled over the data of a whole update instead of each minibatch, so that
   data-parallel workers need one exchange for it and agree exactly.
 - Values and log probabilities of a rollout are computed afterwards in one pass, not per step.
-- Parameters are one flat tensor (`FlatParameters`): clipping, exchange and Adam are a call each.
 - Many environments (32), a short horizon (32) and large minibatches (512) suit batched
   environments, where a step of 32 costs little more than a step of one.
-
-Data parallel: every worker's minibatch contributes the sum of its gradients and its number of
-samples; divided after the exchange, the step is that of one process with all the samples, even if
-workers hold different numbers of them.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lepton.agents.network import AgentNetwork
-from lepton.errors import NonFiniteError
-from lepton.spec.hyperparameters import PPOHyperparameters
-from lepton.spec.trainer import Synchronisation
-from lepton.training.distributed import WorkerGroup
-from lepton.training.flat import Adam, FlatParameters, all_finite
-from lepton.training.rollout import Rollout
+from lepton.algorithms.learner import Learner, Workplace
+from lepton.algorithms.optimiser import Optimiser
+from lepton.algorithms.rollout import Rollout
+from lepton.spec.hyperparameters.ppo import PPOHyperparameters
 
 
-class PPO:
-    """Learns from one rollout at a time. `network` is changed in place."""
+class PPO(Learner):
+    """Learns from one rollout at a time."""
 
     def __init__(
-        self,
-        network: AgentNetwork,
-        hyperparameters: PPOHyperparameters,
-        *,
-        seed: int = 0,
-        group: WorkerGroup | None = None,
-        synchronisation: Synchronisation = Synchronisation.GRADIENTS,
+        self, network: AgentNetwork, hyperparameters: PPOHyperparameters, workplace: Workplace
     ) -> None:
-        self._network = network
+        super().__init__(network, workplace)
         self._values = hyperparameters
-        self._group = group or WorkerGroup()
-        self._learning_rate = hyperparameters.learning_rate
-        self._shares_gradients = synchronisation is Synchronisation.GRADIENTS
-        self._flat = FlatParameters(network)
-        self._group.share(self._flat.values)
-        device = self._flat.values.device
-        self._adam = Adam(self._flat)
-        self._generator = torch.Generator(device).manual_seed(seed)
+        self.horizon = hyperparameters.horizon
+        self._optimiser = Optimiser(
+            network, workplace, max_gradient_norm=hyperparameters.max_gradient_norm
+        )
         self._discounted_returns: Tensor | None = None  # (N,), for the scale of rewards
 
-    def learn(self, rollout: Rollout, progress: float = 0.0) -> dict[str, float]:
-        """Update the agent from a rollout; returns what is worth watching.
+    def act(self, observations: Tensor, noise: Tensor) -> Tensor:
+        """Sample the policy."""
+        return self._network.actuator.sample(self._network.policy(observations), noise)
 
-        `progress` is the share of training that is done, for the annealed learning rate.
-        Raises NonFiniteError when anything stops being a finite number.
-        """
-        values, flat, group = self._values, self._flat, self._group
+    def learn(self, rollout: Rollout, progress: float = 0.0) -> dict[str, float]:
+        """Several passes over the rollout."""
+        values, group = self._values, self._group
         learning_rate = values.learning_rate
         if values.anneal_learning_rate:
             learning_rate *= max(0.0, 1.0 - progress)
-        self._learning_rate = learning_rate
 
         self._refuse_not_finite(rollout)
-        self._update_moments(rollout)
+        self._update_observation_moments(rollout)
+        self._update_return_moments(rollout)
         batch, explained_variance = self._batch(rollout)
         samples = len(batch[0])
         records: list[Tensor] = []  # of the last pass
@@ -88,18 +70,19 @@ class PPO:
             )
             # What is only to be watched is computed once per update.
             watched = epoch + 1 == values.epochs or values.target_kl is not None
-            records += [r for m in minibatches if (r := self._step(m, watched)) is not None]
+            records += [
+                record
+                for minibatch in minibatches
+                if (record := self._step(minibatch, learning_rate, watched)) is not None
+            ]
             if values.target_kl is not None and epoch + 1 < values.epochs:
                 kl = group.sum(torch.stack(records).sum(0)[[4, 6]])
                 if kl[0] / kl[1] > values.target_kl:
                     break
-        if not self._shares_gradients:
-            group.sum(flat.values).div_(group.size)
+        self._optimiser.end_update()
         totals = torch.stack(records).sum(0).tolist()
         count = max(1.0, totals[6])
         policy_loss, value_loss, entropy, loss, kl_mean, clipped = (t / count for t in totals[:6])
-        if not all_finite(flat.values):
-            raise self._not_finite_error({})
         return {
             "loss": loss,
             "policy_loss": policy_loss,
@@ -111,11 +94,13 @@ class PPO:
             "learning_rate": learning_rate,
         }
 
-    def _step(self, minibatch: Sequence[Tensor], watched: bool) -> Tensor | None:
+    def _step(
+        self, minibatch: Sequence[Tensor], learning_rate: float, watched: bool
+    ) -> Tensor | None:
         """One gradient step; if watched, the minibatch's sums of losses and statistics, and its
         size."""
         observations, actions, old_log_probability, advantages, targets = minibatch
-        values, flat = self._values, self._flat
+        values = self._values
         parameters, predicted = self._network.policy_and_value(observations)
         log_probability, entropy = self._network.actuator.log_probability_and_entropy(
             parameters, actions
@@ -128,35 +113,21 @@ class PPO:
         loss = policy_loss + values.value_coefficient * value_loss
         if values.entropy_coefficient:
             loss = loss - values.entropy_coefficient * entropy.sum()
-
-        if not math.isfinite(loss.item()):
-            raise self._not_finite_error(
-                {
-                    "advantages": advantages,
-                    "value targets": targets,
-                    "the policy's output": parameters,
-                    "the value function's output": predicted,
-                    "the ratio of probabilities": ratio,
-                }
-            )
-        flat.gradients_and_count.zero_()
-        loss.backward()  # type: ignore[no-untyped-call]
-        flat.gradients_and_count[-1] = len(observations)
-        if self._shares_gradients:
-            self._group.sum(flat.gradients_and_count)
-        flat.gradients.div_(flat.gradients_and_count[-1].clamp_min(1.0))
-        if values.max_gradient_norm:
-            norm = flat.gradients.norm()
-            flat.gradients.mul_((values.max_gradient_norm / (norm + 1e-6)).clamp_max(1.0))
-        self._adam.step(self._learning_rate)
-
+        computed = {
+            "advantages": advantages,
+            "value targets": targets,
+            "the policy's output": parameters,
+            "the value function's output": predicted,
+            "the ratio of probabilities": ratio,
+        }
+        self._optimiser.step(loss, len(observations), learning_rate, computed)
         if not watched:
             return None
         with torch.no_grad():
             # Schulman's low-variance estimate of KL(old || new): http://joschu.net/blog/kl-approx.html
             kl = (ratio - 1.0 - log_ratio).sum()
             clipped = (ratio != clipped_ratio).sum()
-            size = flat.values.new_tensor(float(len(observations)))
+            size = predicted.new_tensor(float(len(observations)))
             return torch.stack([policy_loss, value_loss, entropy.sum(), loss, kl, clipped, size])
 
     @torch.no_grad()
@@ -198,7 +169,7 @@ class PPO:
         sums = torch.stack(
             [wide.sum(), wide.square().sum(), wide.new_tensor(float(len(advantages)))]
         )
-        if self._shares_gradients:
+        if self._optimiser.shares_gradients:
             self._group.sum(sums)
         total, squares, count = sums
         mean = total / count
@@ -207,25 +178,10 @@ class PPO:
         return scaled
 
     @torch.no_grad()
-    def _update_moments(self, rollout: Rollout) -> None:
-        """Running statistics of observations and returns, over all workers.
-
-        Observations come first, so that a rollout is learned from with the statistics it is part
-        of; before the very first, the policy is uniform whatever they are.
-        """
-        moments = getattr(self._network.perceptor, "moments", None)
-        if moments is not None:
-            seen = rollout.observations[:-1][rollout.valid].double()
-            self._merge(moments, seen)
+    def _update_return_moments(self, rollout: Rollout) -> None:
+        """Running statistics of discounted returns, by which rewards are scaled."""
         if self._network.return_moments is not None:
             self._merge(self._network.return_moments, self._returns_so_far(rollout)[:, None])
-
-    def _merge(self, moments: Any, rows: Tensor) -> None:
-        count = rows.new_tensor([float(len(rows))])
-        sums = torch.cat([count, rows.sum(0), rows.square().sum(0)])
-        self._group.sum(sums)
-        size = rows.shape[1]
-        moments.update(sums[0], sums[1 : size + 1], sums[size + 1 :])
 
     def _returns_so_far(self, rollout: Rollout) -> Tensor:
         """Discounted sum of the rewards of each episode up to each step, valid ones, flattened."""
@@ -247,38 +203,27 @@ class PPO:
         scaled = rollout.rewards.double() / (moments.variance + 1e-8).sqrt()
         return scaled.clamp_(-10.0, 10.0).float()
 
-    def _refuse_not_finite(self, rollout: Rollout) -> None:
-        if not all_finite(rollout.observations):
-            raise NonFiniteError("observations from the environment hold NaN or infinity")
-        if not all_finite(rollout.rewards):
-            raise NonFiniteError("rewards from the environment hold NaN or infinity")
-
-    def _not_finite_error(self, computed: Mapping[str, Tensor]) -> Exception:
-        """Names the first tensor that is to blame: parameters, then what was computed of them."""
-        found = (name for name, tensor in computed.items() if not all_finite(tensor))
-        name = self._flat.first_not_finite() or next(found, "the loss")
-        text = f"training diverged: {name} holds NaN or infinity; a lower learningRate may help"
-        return NonFiniteError(text)
-
     def state(self) -> dict[str, Any]:
-        """What the next update depends on and all workers share."""
-        return self._adam.state()
+        """Adam's."""
+        return self._optimiser.state()
 
     def worker_state(self) -> dict[str, Any]:
-        """What the next update depends on in this worker alone."""
-        return {
-            "generator": self._generator.get_state(),
+        """Besides the generator, returns of episodes under way and an Adam of its own."""
+        return super().worker_state() | {
             "discounted_returns": self._discounted_returns,
-            # Without shared gradients each worker's Adam goes its own way.
-            "optimiser": None if self._shares_gradients else self._adam.state(),
+            "optimiser": self._optimiser.worker_state(),
         }
 
-    def restore(self, state: dict[str, Any], worker_state: dict[str, Any] | None) -> None:
-        """Continue from `state` and, unless this worker is new, `worker_state`."""
-        optimiser = (worker_state or {}).get("optimiser") or state
-        self._adam.restore(optimiser)
+    def restore(
+        self,
+        state: dict[str, Any],
+        worker_state: dict[str, Any] | None,
+        bulk_state: dict[str, Tensor] | None,
+    ) -> None:
+        """Continue as if nothing had happened."""
+        super().restore(state, worker_state, bulk_state)
+        self._optimiser.restore(state, (worker_state or {}).get("optimiser"))
         if worker_state is not None:
-            self._generator.set_state(worker_state["generator"])
             self._discounted_returns = worker_state["discounted_returns"]
 
 

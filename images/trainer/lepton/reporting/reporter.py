@@ -45,6 +45,7 @@ class Reporter:
         self._total_episodes: int | None = None
         self._metrics: dict[str, float | None] = {}
         self._message: str | None = None
+        self._done: float | None = None
         self._speed: deque[tuple[float, int]] = deque(maxlen=SPEED_WINDOW)
         self._next_sample = 0.0
         self._endpoint: Endpoint | None = None
@@ -61,6 +62,7 @@ class Reporter:
         total_episodes: int | None = None,
         message: str | None = None,
         metrics: Mapping[str, Any] | None = None,
+        done: float | None = None,
     ) -> None:
         """Replace what is given and keep the rest."""
         if step is not None:
@@ -79,6 +81,8 @@ class Reporter:
             self._total_episodes = int(total_episodes) or None
         if message is not None:
             self._message = str(message)[:1024]
+        if done is not None:
+            self._done = done
         if metrics:
             merged = dict(self._metrics)
             for name, value in metrics.items():
@@ -94,6 +98,7 @@ class Reporter:
             episodes=self._episodes,
             total_episodes=self._total_episodes,
             steps_per_second=self._steps_per_second(),
+            done=self._done,
             metrics=self._metrics,
             message=self._message,
         )

@@ -40,6 +40,8 @@ class Progress(ReportModel):
     episodes: Annotated[int, Field(ge=0, le=MAX_COUNT)] | None = None
     total_episodes: Annotated[int, Field(ge=1, le=MAX_COUNT)] | None = None
     steps_per_second: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    done: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of the work that is done, where a limit of time and not of steps or episodes tells."""
     metrics: dict[str, float | None] = Field(default_factory=dict)
     """Latest value by name; JSON has no NaN, so null stands for a value that is not finite."""
     message: str | None = None
@@ -52,6 +54,8 @@ class Progress(ReportModel):
             for done, total in ((self.step, self.total_steps), (self.episodes, self.total_episodes))
             if done is not None and total
         ]
+        if self.done is not None:
+            shares.append(self.done)
         return min(1.0, max(shares)) if shares else None
 
 

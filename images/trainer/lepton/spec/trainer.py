@@ -28,7 +28,11 @@ class TrainerSpec(SpecModel):
 
     max_steps: Steps | None = None
     """Stop after this many environment steps, counted over all workers. 1,000,000 when neither
-    maxSteps nor maxEpisodes is set."""
+    maxSteps nor maxEpisodes nor maxSeconds is set."""
+
+    max_seconds: Annotated[int, Field(ge=1, le=10**8)] | None = None
+    """Stop after this many seconds of training, with what is learned by then; restarts included.
+    To fail a job that takes too long, set activeDeadlineSeconds."""
 
     seed: Seed = 0
     """Seed of every random generator. Two runs with the same seed and size are the same run."""
@@ -43,9 +47,8 @@ class TrainerSpec(SpecModel):
     @property
     def step_limit(self) -> int | None:
         """The limit in environment steps, with the default where no limit at all is set."""
-        if self.max_steps is None and self.max_episodes is None:
-            return DEFAULT_MAX_STEPS
-        return self.max_steps
+        limits = (self.max_steps, self.max_episodes, self.max_seconds)
+        return DEFAULT_MAX_STEPS if limits == (None, None, None) else self.max_steps
 
 
 class EvaluationSpec(SpecModel):

@@ -9,7 +9,7 @@ from lepton.agents.agent import Agent
 from lepton.environments.environment import Environment
 from lepton.errors import InputError
 from lepton.spec.report import Evaluation
-from lepton.training.rollout import score_function
+from lepton.training.collector import score_function
 
 MAX_BATCH = 64
 """Environments that an evaluation steps together at most."""

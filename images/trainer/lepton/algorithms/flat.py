@@ -86,6 +86,10 @@ class Adam:
         """What the next step depends on."""
         return {"steps": self._steps, "mean": self._mean, "square": self._square}
 
+    def copied_state(self) -> dict[str, Any]:
+        """The same, sharing no memory."""
+        return {"steps": self._steps, "mean": self._mean.clone(), "square": self._square.clone()}
+
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from `state`."""
         self._steps = state["steps"]

@@ -1,4 +1,4 @@
-"""Rollouts: a policy acts in a batch of environments, and what happened is written down."""
+"""Collector: a learner acts in a batch of environments, and what happened is written down."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,30 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lepton.agents.agent import Agent
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """T steps of N environments. All tensors are on the agent's device."""
-
-    observations: Tensor
-    """(T + 1, N, size): before each step, and after the last."""
-    actions: Tensor
-    """(T, N, ...), as the actuator samples them."""
-    rewards: Tensor
-    """(T, N), in points of score where the environment has one."""
-    terminated: Tensor
-    """(T, N): the episode reached an end; the future is worth nothing."""
-    done: Tensor
-    """(T, N): terminated or truncated; the next observation begins another episode."""
-    valid: Tensor
-    """(T, N): False for steps that only reset the environment (NEXT_STEP), whose action and
-    reward mean nothing."""
-    final_index: tuple[Tensor, Tensor]
-    """(step, environment) of the steps whose next observation is in final_observations instead."""
-    final_observations: Tensor
-    """(k, size): what truncated episodes ended with, where the environment replaced it by the
-    first observation of the next episode (SAME_STEP)."""
+from lepton.algorithms.learner import Learner
+from lepton.algorithms.rollout import Rollout
 
 
 @dataclass
@@ -61,22 +39,22 @@ class Collector:
         self,
         environments: VectorEnv[Any, Any, Any],
         agent: Agent,
-        horizon: int,
+        learner: Learner,
         seed: int,
-        environment_seed: int,
         device: torch.device | None = None,
     ) -> None:
         self._environments = environments
         self._agent = agent
-        self._horizon = horizon
+        self._learner = learner
         self._device = device or torch.device("cpu")
         self._generator = torch.Generator(self._device).manual_seed(seed)
         mode = environments.metadata["autoreset_mode"]
         self._score = score_function(environments)
         scenario = getattr(environments.unwrapped, "scenario", None)
-        self._reward_scale = scenario.points_per_reward if scenario is not None else 1.0
+        points = 1.0 if scenario is None else scenario.points_per_reward
+        self._reward_scale = points if learner.scales_rewards else 1.0
         self._resets_on_next_step = mode == AutoresetMode.NEXT_STEP
-        first, _ = environments.reset(seed=environment_seed)
+        first, _ = environments.reset(seed=seed)
         self._observation = agent.flatten(first)
         count = environments.num_envs
         self._returns = np.zeros(count)
@@ -85,9 +63,11 @@ class Collector:
 
     @torch.inference_mode()
     def collect(self, check: Callable[[], None] = lambda: None) -> tuple[Rollout, Episodes]:
-        """Make `horizon` steps in every environment; calls `check`, which may raise, at each."""
-        horizon, count = self._horizon, self._environments.num_envs
-        agent, actuator, device = self._agent, self._agent.network.actuator, self._device
+        """Make the learner's `horizon` steps in every environment; calls `check`, which may
+        raise, at each."""
+        agent, learner, device = self._agent, self._learner, self._device
+        horizon, count = learner.horizon, self._environments.num_envs
+        to_environment = agent.network.actuator.to_environment
         # Made outside of inference mode's tensors, since learning differentiates through them.
         with torch.inference_mode(False):
             observations = torch.empty(horizon + 1, count, self._observation.shape[1])
@@ -97,19 +77,16 @@ class Collector:
             valid = torch.ones(horizon, count, dtype=torch.bool)
         rewards_np, terminated_np = rewards.numpy(), terminated.numpy()
         done_np, valid_np = done.numpy(), valid.numpy()
-        noise = actuator.noise(horizon, count, generator=self._generator)
+        noise = learner.noise(horizon, count, self._generator)
         actions: list[Tensor] = []
         finals: list[tuple[int, int, Tensor]] = []
         episodes = Episodes(0, [], [])
         for t in range(horizon):
             check()
             observations[t] = self._observation
-            parameters = agent.network.policy(observations[t].to(device))
-            action = actuator.sample(parameters, noise[t])
+            action = learner.act(observations[t].to(device), noise[t])
             actions.append(action)
-            after, reward, ended, cut, info = self._environments.step(
-                actuator.to_environment(action)
-            )
+            after, reward, ended, cut, info = self._environments.step(to_environment(action))
             ends = np.logical_or(ended, cut)
             rewards_np[t] = reward * self._reward_scale
             terminated_np[t], done_np[t] = ended, ends

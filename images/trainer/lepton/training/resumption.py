@@ -1,0 +1,135 @@
+"""Resumption: what a run writes into its checkpoints, and how the next one goes on from it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lepton
+from lepton.agents.agent import Agent
+from lepton.algorithms.learner import Learner
+from lepton.distributed import WorkerGroup
+from lepton.environments.spaces import space_to_json
+from lepton.errors import InputError
+from lepton.training.checkpoint import CheckpointFolder, from_bytes, to_bytes
+from lepton.training.collector import Collector
+from lepton.training.generators import generators_state, restore_generators
+from lepton.training.record import Best, Record
+
+FORMAT = 2
+"""Of a checkpoint's contents."""
+
+
+@dataclass
+class Resumption:
+    """Checkpoints of one run. A file holds the states of all workers; the first writes it."""
+
+    folder: CheckpointFolder
+    path: Path
+    """Where the folder lies, for messages."""
+    configuration: dict[str, Any]
+    """What must be the same in the run that goes on."""
+    group: WorkerGroup
+    agent: Agent
+    learner: Learner
+    collector: Collector
+
+    def worker_state(self, record: Record) -> dict[str, Any]:
+        """What differs between workers, as it is now; it does not change afterwards."""
+        return {
+            "collector": self.collector.state(),
+            "learner": self.learner.worker_state(),
+            "recent": record.recent_to_json(),
+            "generators": generators_state(),
+        }
+
+    def save(self, record: Record) -> None:
+        """Write a checkpoint together with all other workers."""
+        mine = self.worker_state(record) | {"bulk": self.learner.bulk_state()}
+        workers = self.group.collect_bytes(to_bytes(mine))
+        if self.group.is_first:
+            self._write(record, workers)
+
+    def save_alone(self, record: Record, worker_state: dict[str, Any]) -> None:
+        """Write a checkpoint at an earlier `worker_state`, before which the learner has not
+        learned since. Does nothing in a group, whose others can't be asked."""
+        if self.group.size == 1:
+            mine = worker_state | {"bulk": self.learner.bulk_state()}
+            self._write(record, [to_bytes(mine)])
+
+    def _write(self, record: Record, workers: list[bytes]) -> None:
+        header = {
+            "format": FORMAT,
+            "madeBy": f"lepton {lepton.__version__}",
+            "configuration": self.configuration,
+            "record": record.to_json(),
+        }
+        best = record.best
+        state = {
+            "lepton": json.dumps(header),
+            "network": self.agent.network.state_dict(),
+            "learner": self.learner.state(),
+            "best": None if best is None else [best.reward_mean, best.network],
+            "workers": [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in workers],
+        }
+        self.folder.write(record.counters.steps, to_bytes(state))
+
+    def restore(self, fresh_seed: int) -> tuple[Record, bool] | None:
+        """Go on from the newest checkpoint, if there is one; the record, and whether everything
+        continues exactly.
+
+        Environments that can't be restored begin new episodes, with `fresh_seed` plus the steps.
+        Raises InputError when the checkpoints are of another run.
+        """
+        group = self.group
+        data = (self.folder.read_newest() or b"") if group.is_first else None
+        data = group.share_bytes(data)
+        if not data:
+            return None
+        state = from_bytes(data)
+        header = json.loads(state["lepton"])
+        self._refuse_others(header)
+        self.agent.network.load_state_dict(state["network"])
+        workers = state["workers"]
+        mine: dict[str, Any] = {}
+        if group.rank < len(workers):
+            mine = from_bytes(workers[group.rank].numpy().tobytes())
+        best = Best(*state["best"]) if state["best"] is not None else None
+        record = Record.from_json(header["record"], best, mine.get("recent", "[]"))
+        self.learner.restore(state["learner"], mine.get("learner"), mine.get("bulk"))
+        if mine:
+            seed = (fresh_seed + record.counters.steps) % 2**32
+            self.collector.restore(mine["collector"], seed)
+            restore_generators(mine["generators"])
+        return record, len(workers) == group.size and self.collector.continues_exactly
+
+    def _refuse_others(self, header: dict[str, Any]) -> None:
+        if header["format"] != FORMAT:
+            raise InputError(
+                f"the checkpoints in {self.path} have format {header['format']}, made by "
+                f"{header['madeBy']}; this is lepton {lepton.__version__}, which reads format "
+                f"{FORMAT}: use another storage, or delete them"
+            )
+        theirs = header["configuration"]
+        different = [n for n, value in self.configuration.items() if value != theirs.get(n)]
+        if different:
+            raise InputError(
+                f"the checkpoints in {self.path} are of another run (different: "
+                f"{', '.join(different)}); use another storage, or delete them"
+            )
+
+
+def run_configuration(environment: str, count: int, agent: Agent, seed: int) -> dict[str, Any]:
+    """What must be the same in a run that goes on from another's checkpoint."""
+    assert agent.observation_space is not None
+    return {
+        "environment": environment,
+        "count": count,
+        "algorithm": agent.algorithm.value,
+        "hyperparameters": agent.hyperparameters.model_dump(mode="json", by_alias=True),
+        "observationSpace": space_to_json(agent.observation_space),
+        "actionSpace": space_to_json(agent.action_space),
+        "seed": seed,
+    }
