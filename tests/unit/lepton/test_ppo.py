@@ -201,7 +201,8 @@ def test_target_kl_ends_an_update_early_and_the_learning_rate_can_fall() -> None
             hyperparameters={**values, "anneal_learning_rate": True},
         )
         before = torch.cat([p.detach().flatten() for p in agent.network.parameters()])
-        metrics = learner_of(agent).learn(rollout_of(agent), progress=0.25)
+        rollout = rollout_of(agent)
+        metrics = learner_of(agent).learn(rollout, progress=0.25)
         assert metrics["learning_rate"] == pytest.approx(0.75e-3)
         after = torch.cat([p.detach().flatten() for p in agent.network.parameters()])
         moved.append((after - before).norm().item())

@@ -14,7 +14,6 @@ from lepton.agents import files
 from lepton.agents.actuator import Actuator
 from lepton.agents.blueprints import BLUEPRINTS, make_actuator, refuse_observations
 from lepton.agents.network import AgentNetwork
-from lepton.agents.perceptor import Perceptor
 from lepton.environments.spaces import batch_flatten, flat_size, space_from_json, space_to_json
 from lepton.errors import InputError
 from lepton.spec.agent import Algorithm
@@ -100,10 +99,9 @@ class Agent:
                 )
             return
         refuse_observations(self.algorithm, observation_space)
-        size = flat_size(observation_space)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self._network = self._build(size)
+            self._network = self._build(observation_space)
         self.observation_space = observation_space
         self._flatten = batch_flatten(observation_space)
 
@@ -112,13 +110,13 @@ class Agent:
             return self._actuator(self.action_space)
         return make_actuator(self.algorithm, self.action_space)
 
-    def _build(self, size: int) -> AgentNetwork:
-        values = self.hyperparameters
-        normalises = getattr(values, "normalise_observations", False)
+    def _build(self, observation_space: spaces.Space[Any]) -> AgentNetwork:
+        values, blueprint = self.hyperparameters, BLUEPRINTS[self.algorithm]
+        size = flat_size(observation_space)
         actuator = self._make_actuator()
         if self._perceptor is None:
-            perceptor: nn.Module = Perceptor(size, normalises)
-        elif normalises:
+            perceptor = blueprint.perceptor(observation_space, values)
+        elif getattr(values, "normalise_observations", False):
             raise InputError("an own perceptor does its own scaling: leave normaliseObservations")
         else:
             perceptor = self._perceptor(size)
@@ -127,7 +125,7 @@ class Agent:
         if self._decision_maker is not None:
             decision_maker = self._decision_maker(feature_size, actuator.distribution_size)
         else:
-            decision_maker = BLUEPRINTS[self.algorithm].decision_maker(
+            decision_maker = blueprint.decision_maker(
                 feature_size, actuator.distribution_size, values
             )
         normalises_rewards = getattr(values, "normalise_rewards", False)

@@ -7,6 +7,7 @@ from typing import Any
 from gymnasium import spaces
 from torch import nn
 
+from lepton.agents.action_values import ActionTable, ActionValues
 from lepton.agents.actuator import (
     Actuator,
     CategoricalActuator,
@@ -14,11 +15,24 @@ from lepton.agents.actuator import (
     MultiCategoricalActuator,
 )
 from lepton.agents.decision_maker import DecisionMaker
+from lepton.agents.perceptor import Perceptor, StatePerceptor, is_countable
+from lepton.environments.spaces import flat_size
 from lepton.errors import InputError
 from lepton.spec.agent import Algorithm
+from lepton.spec.hyperparameters.base import NetworkHyperparameters
 from lepton.spec.hyperparameters.ppo import PPOHyperparameters
+from lepton.spec.hyperparameters.pqn import PQNHyperparameters
+from lepton.spec.hyperparameters.q_learning import QLearningHyperparameters
 
 Space = spaces.Space[Any]
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Observations that an algorithm can learn from."""
+
+    names: str
+    allows: Callable[[Space], bool]
 
 
 @dataclass(frozen=True)
@@ -29,12 +43,26 @@ class Blueprint:
     """By the space of actions."""
     decision_maker: Callable[[int, int, Any], nn.Module]
     """decision_maker(feature_size, distribution_size, hyperparameters)."""
-    observations: tuple[type[Space], ...] | None = None
-    """Spaces that it can learn from; None means all."""
+    perceptor: Callable[[Space, Any], nn.Module]
+    """perceptor(observation_space, hyperparameters)."""
+    observations: Observations | None = None
+    """None means all."""
+
+
+def _scaled(space: Space, values: NetworkHyperparameters) -> nn.Module:
+    return Perceptor(flat_size(space), values.normalise_observations)
 
 
 def _actor_critic(features: int, distribution: int, values: PPOHyperparameters) -> nn.Module:
     return DecisionMaker(features, distribution, values.hidden_sizes, values.activation)
+
+
+def _normalised_values(features: int, actions: int, values: PQNHyperparameters) -> nn.Module:
+    return ActionValues(features, actions, values.hidden_sizes, values.activation, layer_norm=True)
+
+
+def _table(states: int, actions: int, values: QLearningHyperparameters) -> nn.Module:
+    return ActionTable(states, actions, values.initial_value)
 
 
 BLUEPRINTS: dict[Algorithm, Blueprint] = {
@@ -46,6 +74,20 @@ BLUEPRINTS: dict[Algorithm, Blueprint] = {
             spaces.Box: GaussianActuator,
         },
         decision_maker=_actor_critic,
+        perceptor=_scaled,
+    ),
+    Algorithm.PQN: Blueprint(
+        actuators={spaces.Discrete: CategoricalActuator},
+        decision_maker=_normalised_values,
+        perceptor=_scaled,
+    ),
+    Algorithm.Q_LEARNING: Blueprint(
+        actuators={spaces.Discrete: CategoricalActuator},
+        decision_maker=_table,
+        perceptor=lambda space, _: StatePerceptor(space),
+        observations=Observations(
+            names="Discrete, MultiDiscrete and Tuple of Discrete", allows=is_countable
+        ),
     ),
 }
 
@@ -71,16 +113,16 @@ def make_actuator(algorithm: Algorithm, space: Space) -> Actuator:
 def refuse_observations(algorithm: Algorithm, space: Space) -> None:
     """Raise InputError unless the algorithm can learn from observations of this space."""
     allowed = BLUEPRINTS[algorithm].observations
-    if allowed is None or isinstance(space, allowed):
+    if allowed is None or allowed.allows(space):
         return
     able = [
         str(name)
         for name, blueprint in BLUEPRINTS.items()
-        if blueprint.observations is None or isinstance(space, blueprint.observations)
+        if blueprint.observations is None or blueprint.observations.allows(space)
     ]
     raise InputError(
         f"{algorithm} can't learn from observations of space {type(space).__name__}; it can from "
-        f"{_names(allowed)}; {_list(able)} can from {type(space).__name__}"
+        f"{allowed.names}; {_list(able)} can from {type(space).__name__}"
     )
 
 

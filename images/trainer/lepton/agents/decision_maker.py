@@ -1,18 +1,11 @@
 """Decision maker: from features to the parameters of a distribution over actions, and a value."""
 
-import itertools
-import math
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
+from lepton.agents.mlp import mlp
 from lepton.spec.hyperparameters.base import Activation
-
-_ACTIVATIONS: dict[Activation, type[nn.Module]] = {
-    Activation.TANH: nn.Tanh,
-    Activation.RELU: nn.ReLU,
-}
 
 
 class DecisionMaker(nn.Module):
@@ -32,10 +25,10 @@ class DecisionMaker(nn.Module):
         activation: Activation = Activation.TANH,
     ) -> None:
         super().__init__()
-        self.policy_network = _network(
+        self.policy_network = mlp(
             feature_size, hidden_sizes, distribution_size, activation, last_gain=0.01
         )
-        self.value_network = _network(feature_size, hidden_sizes, 1, activation, last_gain=1.0)
+        self.value_network = mlp(feature_size, hidden_sizes, 1, activation, last_gain=1.0)
 
     def policy(self, features: Tensor) -> Tensor:
         """Parameters of the distribution over actions, shape (n, distribution_size)."""
@@ -46,22 +39,3 @@ class DecisionMaker(nn.Module):
         """Expected discounted return, shape (n,)."""
         values: Tensor = self.value_network(features)
         return values.squeeze(-1)
-
-
-def _network(
-    inputs: int, hidden: Sequence[int], outputs: int, activation: Activation, last_gain: float
-) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    sizes = [inputs, *hidden]
-    for before, after in itertools.pairwise(sizes):
-        layers += [_linear(before, after, math.sqrt(2)), _ACTIVATIONS[activation]()]
-    layers.append(_linear(sizes[-1], outputs, last_gain))
-    return nn.Sequential(*layers)
-
-
-def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:
-    layer = nn.Linear(inputs, outputs)
-    nn.init.orthogonal_(layer.weight, gain)
-    with torch.no_grad():
-        layer.bias.zero_()
-    return layer

@@ -1,7 +1,13 @@
 """Perceptor: from the flattened observation to features."""
 
+import math
+from typing import Any
+
 import torch
+from gymnasium import spaces
 from torch import Tensor, nn
+
+from lepton.errors import InputError
 
 CLIP = 10.0
 """Normalised observations are cut off at this many standard deviations, as SB3's VecNormalize."""
@@ -53,3 +59,45 @@ class Perceptor(nn.Module):
         scale = (self.moments.variance + 1e-8).rsqrt().float()
         scaled = (observations - self.moments.mean.float()) * scale
         return scaled.clamp_(-CLIP, CLIP)
+
+
+MAX_STATES = 20_000
+"""More than that is no table any more: features would be that long."""
+
+
+class StatePerceptor(nn.Module):
+    """Flattened observations (..., size) that can be counted to the state's number, one-hot
+    (..., states)."""
+
+    def __init__(self, space: spaces.Space[Any]) -> None:
+        super().__init__()
+        self._sizes = _sizes(space)
+        states = math.prod(self._sizes)
+        if states > MAX_STATES:
+            raise InputError(
+                f"a table of {states:,} states is too large (at most {MAX_STATES:,}); "
+                "PQN and DQN learn a network instead"
+            )
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Features, shape (..., states)."""
+        features, *others = torch.split(observations, self._sizes, -1)
+        for other in others:
+            features = (features.unsqueeze(-1) * other.unsqueeze(-2)).flatten(-2)
+        return features
+
+
+def is_countable(space: spaces.Space[Any]) -> bool:
+    """Whether a space is made of choices only, so that its elements can be counted."""
+    if isinstance(space, spaces.Tuple):
+        return all(isinstance(part, spaces.Discrete) for part in space.spaces)
+    return isinstance(space, spaces.Discrete | spaces.MultiDiscrete)
+
+
+def _sizes(space: spaces.Space[Any]) -> list[int]:
+    if isinstance(space, spaces.Tuple):
+        return [size for part in space.spaces for size in _sizes(part)]
+    if isinstance(space, spaces.MultiDiscrete):
+        return [int(n) for n in space.nvec.ravel()]
+    assert isinstance(space, spaces.Discrete), space
+    return [int(space.n)]

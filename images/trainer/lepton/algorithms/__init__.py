@@ -10,6 +10,8 @@ from lepton.spec.hyperparameters.base import Hyperparameters
 
 _LEARNERS = {
     Algorithm.PPO: "lepton.algorithms.ppo:PPO",
+    Algorithm.PQN: "lepton.algorithms.pqn:PQN",
+    Algorithm.Q_LEARNING: "lepton.algorithms.q_learning:QLearning",
 }
 
 

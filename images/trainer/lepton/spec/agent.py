@@ -18,7 +18,7 @@ class Algorithm(StrEnum):
     Q_LEARNING = "QLearning"
 
 
-SUPPORTED_ALGORITHMS = (Algorithm.PPO,)
+SUPPORTED_ALGORITHMS = (Algorithm.PPO, Algorithm.PQN, Algorithm.Q_LEARNING)
 
 QUOTED_SELF = "' + self + '"
 """Within a CEL string: the value that the rule stands at."""

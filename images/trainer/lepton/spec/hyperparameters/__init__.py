@@ -9,9 +9,13 @@ from pydantic import ValidationError
 from lepton.spec.agent import Algorithm
 from lepton.spec.hyperparameters.base import Hyperparameters
 from lepton.spec.hyperparameters.ppo import PPOHyperparameters
+from lepton.spec.hyperparameters.pqn import PQNHyperparameters
+from lepton.spec.hyperparameters.q_learning import QLearningHyperparameters
 
 HYPERPARAMETERS: dict[Algorithm, type[Hyperparameters]] = {
     Algorithm.PPO: PPOHyperparameters,
+    Algorithm.PQN: PQNHyperparameters,
+    Algorithm.Q_LEARNING: QLearningHyperparameters,
 }
 
 
