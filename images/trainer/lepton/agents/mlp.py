@@ -5,12 +5,32 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lepton.spec.hyperparameters.base import Activation
 
+
+class Tanh(nn.Module):
+    """The hyperbolic tangent, as 2σ(2x) - 1 on a CPU.
+
+    torch's own takes five times as long there, which is a quarter of a small network's step.
+    """
+
+    _minus_one: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("_minus_one", torch.tensor(-1.0), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of the same shape."""
+        if x.is_cuda:
+            return x.tanh()
+        return torch.add(self._minus_one, torch.sigmoid(x + x), alpha=2.0)
+
+
 _ACTIVATIONS: dict[Activation, type[nn.Module]] = {
-    Activation.TANH: nn.Tanh,
+    Activation.TANH: Tanh,
     Activation.RELU: nn.ReLU,
 }
 
