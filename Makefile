@@ -58,6 +58,9 @@ clean: cluster-down  ## remove what the targets made, but for the caches outside
 .venv/ready: requirements/dev.txt requirements/bootstrap.txt pyproject.toml tools/setup
 	@tools/setup
 
+bench-library: .venv/ready  ## the training library against its peers; PARTS=, SEEDS=, ONLY= narrow it
+	@tools/bench_library $(if $(PARTS),--parts $(PARTS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY))
+
 # Named now so that their names are settled; each says so and fails until it does its work.
-docs test-faults bench-library bench-scale bench-serving:  ## not there yet
+docs test-faults bench-scale bench-serving:  ## not there yet
 	@echo "make $@: not there yet; see CHANGELOG.md for what is planned" >&2; exit 1

@@ -51,6 +51,16 @@ def batch_flatten(space: spaces.Space[Any]) -> Flatten:
     return lambda batch: np.asarray(batch, np.float32).reshape(len(batch), -1)
 
 
+def flatten_on_device(space: spaces.Space[Any]) -> Callable[[Any], Any]:
+    """The same for torch tensors and the spaces of lepton's own environments, where they lie."""
+    if isinstance(space, spaces.Discrete):
+        from torch.nn.functional import one_hot
+
+        size, start = int(space.n), int(space.start)
+        return lambda batch: one_hot(batch - start, size).float()
+    return lambda batch: batch.reshape(len(batch), -1).float()
+
+
 def _refuse_unknown(space: spaces.Space[Any]) -> None:
     if isinstance(space, spaces.Tuple | spaces.Dict):
         parts = space.spaces

@@ -32,6 +32,13 @@ def score_function(environments: VectorEnv[Any, Any, Any]) -> Callable[[Any], An
     return score
 
 
+def reward_scale(environments: VectorEnv[Any, Any, Any], learner: Learner) -> float:
+    """By what rewards are multiplied for this learner."""
+    scenario = getattr(environments.unwrapped, "scenario", None)
+    points = 1.0 if scenario is None else float(scenario.points_per_reward)
+    return points if learner.scales_rewards else 1.0
+
+
 class Collector:
     """Steps a batch of environments with an agent, rollout after rollout, across episodes."""
 
@@ -50,9 +57,7 @@ class Collector:
         self._generator = torch.Generator(self._device).manual_seed(seed)
         mode = environments.metadata["autoreset_mode"]
         self._score = score_function(environments)
-        scenario = getattr(environments.unwrapped, "scenario", None)
-        points = 1.0 if scenario is None else scenario.points_per_reward
-        self._reward_scale = points if learner.scales_rewards else 1.0
+        self._reward_scale = reward_scale(environments, learner)
         self._resets_on_next_step = mode == AutoresetMode.NEXT_STEP
         first, _ = environments.reset(seed=seed)
         self._observation = agent.flatten(first)

@@ -14,9 +14,9 @@ class PPOHyperparameters(NetworkHyperparameters):
     """Lower the learning rate linearly to zero over maxSteps or maxEpisodes."""
     horizon: Annotated[int, Field(ge=1, le=1_000_000)] = 32
     """Steps that each environment makes between two updates."""
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 10
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 5
     """Passes over the data of one update."""
-    minibatches: Annotated[int, Field(ge=1, le=100_000)] = 2
+    minibatches: Annotated[int, Field(ge=1, le=100_000)] = 4
     """Parts that the data of one pass is split into; one gradient step each."""
     gae_lambda: Annotated[float, Field(ge=0, le=1)] = 0.95
     """Weight of longer returns in the advantage estimate, between one step (0) and all (1)."""
