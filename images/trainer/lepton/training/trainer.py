@@ -14,6 +14,7 @@ from torch import Tensor
 
 import lepton
 from lepton.agents.agent import Agent
+from lepton.agents.files import save_in_all_formats
 from lepton.algorithms.ppo import PPO
 from lepton.environments.environment import Environment
 from lepton.environments.spaces import space_to_json
@@ -82,7 +83,7 @@ class Trainer:
         reaches one. Without either the limit is 1,000,000 steps. It ends earlier once the mean
         reward of an evaluation reaches the agent's reward_threshold.
     seed: of everything that is random. The same seed and size give the same run.
-    save_model: write the model to `model/agent.pth` and `model/agent.safetensors` in storage.
+    save_model: write the model to `model/agent.pth`, `.safetensors` and `.onnx` in storage.
     evaluation_episodes, evaluate_every: episodes of an evaluation, and steps between two; None
         means a twentieth of the limit with a threshold, and only at the end without.
     storage: folder for the model (default: the current one) and, only if given, for
@@ -348,15 +349,15 @@ class Trainer:
         return result
 
     def _save_model(self) -> SavedModel:
-        folder = self._storage or Path()
         path = Path("model/agent.pth")
-        digest = self.agent.save_model(folder / path)
-        self.agent.save_model((folder / path).with_suffix(".safetensors"))
-        return SavedModel(path=str(path), sha256=digest, formats=["pth", "safetensors"])
+        digest, formats = save_in_all_formats(
+            self.agent.save_model, (self._storage or Path()) / path
+        )
+        return SavedModel(path=str(path), sha256=digest, formats=formats)
 
     def _interrupted(self) -> Interrupted:
         text = f"stopped by SIGTERM at step {self._counters.steps:,}"
-        if self._checkpoints is not None:
+        if self._checkpoints is not None and not self._checkpoints.failed:
             text += "; the next run goes on from its checkpoint"
         if self._group.is_first:
             self._console.say(text)
@@ -432,7 +433,7 @@ class Trainer:
             "best": None if self._best is None else [self._best[0], self._best[1]],
             "workers": [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in workers],
         }
-        self._checkpoints.write(counters.steps, to_bytes(state))
+        self._checkpoints.try_to_write(counters.steps, to_bytes(state))
 
     def _resume(self) -> None:
         """Go on from the newest checkpoint, if there is one."""
