@@ -9,6 +9,10 @@ class InputError(LeptonError, ValueError):
     """What the user gave can't work: another attempt with the same input fails the same way."""
 
 
+class ExportError(InputError):
+    """The model can't be had in this format; its other files are not affected."""
+
+
 class TrainingError(LeptonError):
     """Training can't go on."""
 

@@ -214,5 +214,5 @@ def test_files_that_are_not_a_model_are_refused_and_run_nothing(
         with pytest.raises(InputError, match=text):
             Agent.load_model(name)
     assert not Path("owned").exists()
-    with pytest.raises(InputError, match=r"must end in \.pth or \.safetensors"):
-        agent.save_model("agent.onnx")
+    with pytest.raises(InputError, match=r"must end in \.pth, \.safetensors or \.onnx"):
+        agent.save_model("agent.pt")

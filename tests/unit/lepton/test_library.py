@@ -19,6 +19,7 @@ def test_the_six_lines_run_as_they_stand(tmp_path: Path, python: Callable[..., A
     assert (tmp_path / "agent_model.pth").stat().st_size > 0
     assert (tmp_path / "model/agent.pth").exists()
     assert (tmp_path / "model/agent.safetensors").exists()
+    assert (tmp_path / "model/agent.onnx").exists()
     assert "threshold 100 reached" in process.output
 
 

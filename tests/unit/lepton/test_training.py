@@ -248,21 +248,6 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert folder.read_newest() is None
 
 
-def test_a_failed_write_leaves_the_old_checkpoints_and_no_litter(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = CheckpointFolder(tmp_path, keep=3)
-    folder.write(1, to_bytes({"step": 1}))
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        folder.write(2, to_bytes({"step": 2}))
-    assert len(list(tmp_path.iterdir())) == 1
-
-
 def test_endless_episodes_are_refused_in_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     class Endless(Choices):
         def step(self, action: Any) -> Any:

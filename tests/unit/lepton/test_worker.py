@@ -50,7 +50,7 @@ def test_a_worker_serves_before_it_trains_reports_and_leaves_model_and_last_word
     assert word["evaluation"]["passed"] is True
     assert word["evaluation"]["episodes"] == 8
     assert word["model"]["path"] == "model/agent.pth"
-    assert word["model"]["formats"] == ["pth", "safetensors"]
+    assert word["model"]["formats"] == ["pth", "safetensors", "onnx"]
     header, _ = load_model(storage / "model/agent.safetensors")
     assert header["madeBy"].startswith("lepton ")
     assert Agent.load_model(storage / "model/agent.pth").reward_threshold == 100

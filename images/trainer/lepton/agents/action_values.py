@@ -12,6 +12,8 @@ from lepton.spec.hyperparameters.base import Activation
 class ActionValues(nn.Module):
     """A network with one output for each action."""
 
+    parameters_name = "action_values"
+
     def __init__(
         self,
         feature_size: int,
@@ -31,6 +33,8 @@ class ActionValues(nn.Module):
 
 class ActionTable(nn.Module):
     """A row of values for each state; features say which, one-hot."""
+
+    parameters_name = "action_values"
 
     def __init__(self, states: int, actions: int, initial_value: float = 0.0) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ networks do. Randomness comes in as a tensor of noise, drawn for a whole rollout
 """
 
 import math
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ class Actuator(nn.Module):
     """How many numbers describe the distribution of one action."""
     noise_size: int
     """How many random numbers one sample takes."""
+    parameters_name: str = "parameters"
+    """What those who use an exported model call the numbers that describe the distribution."""
 
     def noise(self, *shape: int, generator: torch.Generator) -> Tensor:
         """Noise for `sample`, shape (*shape, noise_size)."""
@@ -42,9 +44,21 @@ class Actuator(nn.Module):
         """Log probability (density) of actions and the distribution's entropy, both (n,)."""
         raise NotImplementedError
 
-    def to_environment(self, actions: Tensor) -> NDArray[Any]:
-        """Actions in the environment's space, as a batch."""
+    def in_space(self, actions: Tensor) -> Tensor:
+        """Actions as the environment's space has them: its range, its dtype, its shape after the
+        first axis n. In torch alone, since exported models do the same."""
         raise NotImplementedError
+
+    @final
+    def to_environment(self, actions: Tensor) -> NDArray[Any]:
+        """`in_space` as the array that environments take."""
+        array: NDArray[Any] = self.in_space(actions.detach()).cpu().numpy()
+        return array
+
+
+def _dtype(space: spaces.Space[Any]) -> torch.dtype:
+    """The torch dtype of a space's elements."""
+    return torch.from_numpy(np.empty(0, space.dtype)).dtype
 
 
 def _gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -54,6 +68,8 @@ def _gumbel(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 class CategoricalActuator(Actuator):
     """One of n actions; sampled by the Gumbel-max trick, one addition and one argmax."""
+
+    parameters_name = "logits"
 
     def __init__(self, space: spaces.Discrete) -> None:
         super().__init__()
@@ -76,23 +92,26 @@ class CategoricalActuator(Actuator):
         chosen = log_probabilities.gather(-1, actions.unsqueeze(-1)).squeeze(-1)
         return chosen, -(log_probabilities.exp() * log_probabilities).sum(-1)
 
-    def to_environment(self, actions: Tensor) -> NDArray[Any]:
-        array: NDArray[Any] = actions.detach().cpu().numpy()
-        return array + self._start if self._start else array
+    def in_space(self, actions: Tensor) -> Tensor:
+        return actions + self._start if self._start else actions
 
 
 class MultiCategoricalActuator(Actuator):
     """Several independent choices at once; MultiBinary is the case of two options each."""
 
+    parameters_name = "logits"
+    _start: Tensor
+
     def __init__(self, space: spaces.MultiDiscrete | spaces.MultiBinary) -> None:
         super().__init__()
         if isinstance(space, spaces.MultiBinary):
             self._sizes = [2] * int(np.prod(space.shape))
-            self._start = np.zeros(space.shape, np.int64)
+            start = np.zeros(space.shape, np.int64)
         else:
             self._sizes = [int(n) for n in space.nvec.ravel()]
-            self._start = np.asarray(space.start)
-        self._shape, self._dtype = space.shape, space.dtype
+            start = np.asarray(space.start, np.int64)
+        self._shape, self._dtype = space.shape, _dtype(space)
+        self.register_buffer("_start", torch.from_numpy(start), persistent=False)
         self.distribution_size = self.noise_size = sum(self._sizes)
 
     def noise(self, *shape: int, generator: torch.Generator) -> Tensor:
@@ -117,9 +136,8 @@ class MultiCategoricalActuator(Actuator):
         entropy = [-(log.exp() * log).sum(-1) for log in logs]
         return torch.stack(chosen).sum(0), torch.stack(entropy).sum(0)
 
-    def to_environment(self, actions: Tensor) -> NDArray[Any]:
-        array = actions.detach().cpu().numpy().reshape(len(actions), *self._shape) + self._start
-        return array.astype(self._dtype)
+    def in_space(self, actions: Tensor) -> Tensor:
+        return (actions.reshape(-1, *self._shape) + self._start).to(self._dtype)
 
 
 class GaussianActuator(Actuator):
@@ -127,6 +145,12 @@ class GaussianActuator(Actuator):
     deviation is learned on its own. Mean -1 and 1 are the ends of a bounded range; what falls
     outside is cut off at them when it goes to the environment. Unbounded ranges are not scaled.
     """
+
+    parameters_name = "mean"
+    _middle: Tensor
+    _half: Tensor
+    _low: Tensor
+    _high: Tensor
 
     def __init__(self, space: spaces.Box) -> None:
         super().__init__()
@@ -136,12 +160,22 @@ class GaussianActuator(Actuator):
                 "floats, or MultiDiscrete"
             )
         self.distribution_size = self.noise_size = int(np.prod(space.shape))
-        low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-        bounded = np.isfinite(low) & np.isfinite(high)
-        with np.errstate(invalid="ignore", over="ignore"):
-            self._middle = np.where(bounded, (low + high) / 2, 0.0)
-            self._half = np.where(bounded, (high - low) / 2, 1.0)
-        self._space = space
+        self._shape, self._dtype = space.shape, _dtype(space)
+        low, high = (
+            torch.from_numpy(bound.astype(np.float64)) for bound in (space.low, space.high)
+        )
+        bounded = low.isfinite() & high.isfinite()
+        parts = {
+            # Halved first: the difference of a float64's ends is none.
+            "_middle": torch.where(bounded, low / 2 + high / 2, 0.0),
+            "_half": torch.where(bounded, high / 2 - low / 2, 1.0),
+            "_low": low,
+            "_high": high,
+        }
+        # Scaled in the space's own precision, but never in less than the networks have.
+        precision = torch.promote_types(self._dtype, torch.float32)
+        for name, numbers in parts.items():
+            self.register_buffer(name, numbers.to(precision), persistent=False)
         self.log_deviation = nn.Parameter(torch.zeros(self.distribution_size))
 
     def noise(self, *shape: int, generator: torch.Generator) -> Tensor:
@@ -162,9 +196,7 @@ class GaussianActuator(Actuator):
         entropy = (normaliser + 0.5).sum(-1)
         return log_probability, entropy.expand(len(actions))
 
-    def to_environment(self, actions: Tensor) -> NDArray[Any]:
-        space = self._space
-        numbers = actions.detach().cpu().numpy().reshape(len(actions), *space.shape)
+    def in_space(self, actions: Tensor) -> Tensor:
+        numbers = actions.reshape(-1, *self._shape)
         scaled = numbers * self._half + self._middle
-        clipped: NDArray[Any] = np.clip(scaled, space.low, space.high).astype(space.dtype)
-        return clipped
+        return scaled.clamp(self._low, self._high).to(self._dtype)

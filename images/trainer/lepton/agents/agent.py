@@ -154,8 +154,8 @@ class Agent:
         return self.network.actuator.to_environment(actions)
 
     def save_model(self, path: str | os.PathLike[str]) -> str:
-        """Write the model to a .pth or .safetensors file; the SHA-256 of its bytes."""
-        return files.save_model(Path(path), self._header(), self.network.state_dict())
+        """Write the model to a .pth, .safetensors or .onnx file; the SHA-256 of its bytes."""
+        return files.save_model(Path(path), self._header(), self.network)
 
     def _header(self) -> dict[str, Any]:
         assert self.observation_space is not None

@@ -23,6 +23,12 @@ class AgentNetwork(nn.Module):
         self.actuator = actuator
         self.return_moments = RunningMoments(1) if normalise_rewards else None
 
+    @property
+    def parameters_name(self) -> str:
+        """What those who use an exported model call the numbers that actions are chosen by."""
+        name = getattr(self.decision_maker, "parameters_name", self.actuator.parameters_name)
+        return str(name)
+
     def policy(self, observations: Tensor) -> Tensor:
         """Parameters of the distribution over actions, for flattened observations (n, size)."""
         parameters: Tensor = self.decision_maker.policy(self.perceptor(observations))  # type: ignore[operator]

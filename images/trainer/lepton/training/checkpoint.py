@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lepton.agents.files import write_atomically
+from lepton.errors import LeptonError
 
 _NAME = re.compile(r"checkpoint-(\d+)\.pt")
 
@@ -33,14 +34,28 @@ class CheckpointFolder:
     def __init__(self, folder: Path, keep: int) -> None:
         self._folder = folder
         self._keep = keep
+        self.failed = False
+        """Whether the last checkpoint could not be written."""
 
-    def write(self, step: int, data: bytes) -> Path:
-        """Write a checkpoint and remove all but the newest few."""
-        path = self._folder / f"checkpoint-{step:015d}.pt"
-        write_atomically(path, data)
+    def write(self, step: int, data: bytes) -> None:
+        """Write a checkpoint and remove all but the newest few. Raises as `write_atomically`."""
+        for litter in self._folder.glob(".checkpoint-*.tmp"):  # of a process that was killed
+            litter.unlink(missing_ok=True)
+        write_atomically(self._folder / f"checkpoint-{step:015d}.pt", data, "checkpoint")
         for old in self._newest_first()[self._keep :]:
             old.unlink(missing_ok=True)
-        return path
+
+    def try_to_write(self, step: int, data: bytes) -> None:
+        """`write`, but what goes wrong is only told, and again only after a success: training
+        that could not be resumed is worth more than none."""
+        try:
+            self.write(step, data)
+        except (LeptonError, OSError) as error:
+            if not self.failed:
+                print(f"warning: {error}; training goes on without it", file=sys.stderr)
+            self.failed = True
+        else:
+            self.failed = False
 
     def read_newest(self) -> bytes | None:
         """The newest checkpoint that can be read, or None. Damaged ones are passed over with a

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from lepton.agents.agent import Agent
+from lepton.agents.files import save_in_all_formats
 from lepton.algorithms import make_learner
 from lepton.algorithms.learner import Workplace
 from lepton.distributed import join_group
@@ -66,7 +67,7 @@ class Trainer:
         any the limit is 1,000,000 steps. It ends earlier once the mean reward of an evaluation
         reaches the agent's reward_threshold.
     seed: of everything that is random. The same seed and size give the same run.
-    save_model: write the model to `model/agent.pth` and `model/agent.safetensors` in storage.
+    save_model: write the model to `model/agent.pth`, `.safetensors` and `.onnx` in storage.
     evaluation_episodes, evaluate_every: episodes of an evaluation, and steps between two; None
         means a twentieth of the limit with a threshold, and only at the end without.
     storage: folder for the model (default: the current one) and, only if given, for
@@ -352,11 +353,11 @@ class Trainer:
         return result
 
     def _save_model(self) -> SavedModel:
-        folder = self._storage or Path()
         path = Path("model/agent.pth")
-        digest = self.agent.save_model(folder / path)
-        self.agent.save_model((folder / path).with_suffix(".safetensors"))
-        return SavedModel(path=str(path), sha256=digest, formats=["pth", "safetensors"])
+        digest, formats = save_in_all_formats(
+            self.agent.save_model, (self._storage or Path()) / path
+        )
+        return SavedModel(path=str(path), sha256=digest, formats=formats)
 
     def _save_checkpoint(self) -> None:
         if self._resumption is not None:
@@ -365,7 +366,7 @@ class Trainer:
 
     def _interrupted(self) -> Interrupted:
         text = f"stopped by SIGTERM at step {self._record.counters.steps:,}"
-        if self._resumption is not None:
+        if self._resumption is not None and not self._resumption.folder.failed:
             text += "; the next run goes on from its checkpoint"
         if self._group.is_first:
             self._console.say(text)
