@@ -1,7 +1,8 @@
 """Agent: what learns and acts, made of perceptor, decision maker and actuator."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class Agent:
                 )
             return
         refuse_observations(self.algorithm, observation_space)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _one_thread():
             torch.manual_seed(seed)
             self._network = self._build(observation_space)
         self.observation_space = observation_space
@@ -213,3 +214,15 @@ class Agent:
             reason = " ".join(str(error).split())
             raise InputError(f"model file {path} does not fit its own header: {reason}") from None
         return agent
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Orthogonal weights come out a little different with several threads: the same seed shall be
+    the same agent, however many cores there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -40,10 +40,18 @@ class Environment:
     """
 
     def __init__(
-        self, source: Source | None = None, *, count: int | None = None, **parameters: Any
+        self,
+        source: Source | None = None,
+        *,
+        count: int | None = None,
+        device: str | None = None,
+        **parameters: Any,
     ) -> None:
         self.count = count
         """How many copies each process steps together; None leaves it to the algorithm."""
+        self.device = device
+        """Torch device on which lepton's own environments step in training; None means the GPU
+        that trains, if one does, and otherwise NumPy."""
         self._parameters = parameters
         self._source = DEFAULT_NAME if source is None else source
         if isinstance(self._source, str):
@@ -57,6 +65,8 @@ class Environment:
             self.name = f"{named.__module__}:{named.__name__}"
         if isinstance(self._source, gymnasium.Env) and parameters:
             raise InputError("parameters go with a name or a class, not with a made environment")
+        if device is not None and not self.is_own:
+            raise InputError(f"environment {self.name} can't step on a device; lepton's own can")
         with self._helpful_errors():
             probe = self._make_batch(1)
         self.action_space: spaces.Space[Any] = probe.single_action_space
@@ -67,6 +77,11 @@ class Environment:
     def from_spec(cls, spec: EnvironmentSpec) -> "Environment":
         """The environment of a training job's section `environment`."""
         return cls(spec.name or spec.entry_point, count=spec.count, **spec.parameters)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is one of lepton's own, which can step on any device."""
+        return isinstance(self._source, str) and self._source.startswith("lepton/")
 
     def make_batch(self, count: int, **parameters: Any) -> VectorEnv[Any, Any, Any]:
         """`count` copies as one vector environment, whose metadata tells its autoreset mode.

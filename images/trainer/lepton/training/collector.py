@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -39,8 +39,29 @@ def reward_scale(environments: VectorEnv[Any, Any, Any], learner: Learner) -> fl
     return points if learner.scales_rewards else 1.0
 
 
+class StepCollector(Protocol):
+    """Steps a batch of environments, rollout after rollout, across episodes."""
+
+    def collect(self, check: Callable[[], None] = ...) -> tuple[Rollout, Episodes]:
+        """Make the learner's `horizon` steps in every environment; calls `check`, which may
+        raise, at each."""
+
+    @property
+    def continues_exactly(self) -> bool:
+        """Whether the environments' state can be saved, so that episodes survive a restart."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next rollout depends on, besides the agent."""
+
+    def restore(self, state: dict[str, Any], fresh_seed: int) -> None:
+        """Continue from `state`; environments that can't be restored begin new episodes."""
+
+    def close(self) -> None:
+        """Close the environments."""
+
+
 class Collector:
-    """Steps a batch of environments with an agent, rollout after rollout, across episodes."""
+    """For environments that live in NumPy: foreign ones, and all without a GPU."""
 
     def __init__(
         self,
@@ -68,8 +89,7 @@ class Collector:
 
     @torch.inference_mode()
     def collect(self, check: Callable[[], None] = lambda: None) -> tuple[Rollout, Episodes]:
-        """Make the learner's `horizon` steps in every environment; calls `check`, which may
-        raise, at each."""
+        """Make `horizon` steps in every environment."""
         agent, learner, device = self._agent, self._learner, self._device
         horizon, count = learner.horizon, self._environments.num_envs
         to_environment = agent.network.actuator.to_environment
@@ -182,3 +202,7 @@ class Collector:
         self._returns = state["returns"].numpy().copy()
         self._lengths = state["lengths"].numpy().copy()
         self._resetting = state["resetting"].numpy().copy()
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._environments.close()

@@ -15,12 +15,10 @@ from lepton.training.collector import Episodes, reward_scale
 
 
 class DeviceCollector:
-    """What `Collector` is, for lepton's own environments with a `device`.
+    """For lepton's own environments with a `device`.
 
     Within a rollout nothing asks the device for a value, so that it is never waited for.
     """
-
-    continues_exactly = True
 
     def __init__(
         self, environments: BatchedVectorEnv, agent: Agent, learner: Learner, seed: int
@@ -40,8 +38,7 @@ class DeviceCollector:
 
     @torch.no_grad()
     def collect(self, check: Callable[[], None] = lambda: None) -> tuple[Rollout, Episodes]:
-        """Make the learner's `horizon` steps in every environment; calls `check`, which may
-        raise, at each."""
+        """Make `horizon` steps in every environment."""
         learner = self._learner
         shape = learner.horizon, len(self._returns)
         noise = learner.noise(*shape, self._generator)
@@ -84,6 +81,11 @@ class DeviceCollector:
         )
         return rollout, episodes
 
+    @property
+    def continues_exactly(self) -> bool:
+        """They always do."""
+        return True
+
     def state(self) -> dict[str, Any]:
         """Everything that the next rollout depends on, besides the agent."""
         parts = self._environments.get_state()
@@ -101,3 +103,7 @@ class DeviceCollector:
         self._observation = self._flatten(self._environments.set_state(parts))
         self._returns = state["returns"].to(self._device)
         self._lengths = state["lengths"].to(self._device)
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._environments.close()

@@ -14,7 +14,7 @@ from lepton.distributed import WorkerGroup
 from lepton.environments.spaces import space_to_json
 from lepton.errors import InputError
 from lepton.training.checkpoint import CheckpointFolder, from_bytes, to_bytes
-from lepton.training.collector import Collector
+from lepton.training.collector import StepCollector
 from lepton.training.generators import generators_state, restore_generators
 from lepton.training.record import Best, Record
 
@@ -34,7 +34,7 @@ class Resumption:
     group: WorkerGroup
     agent: Agent
     learner: Learner
-    collector: Collector
+    collector: StepCollector
 
     def worker_state(self, record: Record) -> dict[str, Any]:
         """What differs between workers, as it is now; it does not change afterwards."""

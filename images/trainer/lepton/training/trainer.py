@@ -17,7 +17,8 @@ from lepton.reporting.reporter import REPORTER
 from lepton.spec.report import Evaluation, SavedModel
 from lepton.spec.trainer import DEFAULT_MAX_STEPS, Synchronisation
 from lepton.training.checkpoint import CheckpointFolder
-from lepton.training.collector import Collector, Episodes
+from lepton.training.collect import make_collector
+from lepton.training.collector import Episodes
 from lepton.training.console import Console, duration
 from lepton.training.evaluation import Evaluator
 from lepton.training.generators import seed_generators
@@ -193,13 +194,12 @@ class Trainer:
         rank_seed = (self.seed + group.rank * SEED_STRIDE) % 2**32
         seed_generators(rank_seed)
         count = self.environment.count or agent.hyperparameters.environments
-        self._environments = self.environment.make_batch(count)
         workplace = Workplace(count, rank_seed, group, self._synchronisation)
         self._learner = make_learner(
             agent.algorithm, agent.network, agent.hyperparameters, workplace
         )
-        self._collector = Collector(
-            self._environments, agent, self._learner, rank_seed, group.device
+        self._collector = make_collector(
+            self.environment, count, agent, self._learner, rank_seed, group.device
         )
         # The first process's storage is what counts: the others don't write.
         stores = torch.tensor(float(self._storage is not None), device=group.device)
@@ -373,8 +373,8 @@ class Trainer:
         return Interrupted(text)
 
     def _close(self) -> None:
-        if hasattr(self, "_environments"):
-            self._environments.close()
+        if hasattr(self, "_collector"):
+            self._collector.close()
         if self._evaluator is not None:
             self._evaluator.close()
             self._evaluator = None
