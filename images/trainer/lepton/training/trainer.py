@@ -2,8 +2,10 @@
 
 import json
 import random
+import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from lepton.training.evaluation import Evaluator
 from lepton.training.interruption import STOP
 from lepton.training.processor import set_threads
 from lepton.training.rollout import Collector, Episodes
+from lepton.training.tracking import Tracker, Tracking, check_trackers
 
 RECENT_EPISODES = 100
 """Episodes over which rewards and lengths are averaged for progress."""
@@ -91,6 +94,9 @@ class Trainer:
     checkpoint_every, keep_checkpoints: seconds between two checkpoints, and how many stay.
     synchronisation: what data-parallel workers exchange, Gradients or Parameters.
     progress: show progress on stderr (default), or not.
+    trackers: where metrics go as well: "tensorboard" (to TENSORBOARD_LOGGING_DIR, or `tensorboard`
+        in storage), "mlflow" (to MLFLOW_TRACKING_URI), or objects with a method
+        `log(step, values)`, which is called in another thread.
     """
 
     def __init__(
@@ -109,6 +115,7 @@ class Trainer:
         keep_checkpoints: int = 3,
         synchronisation: str | Synchronisation = Synchronisation.GRADIENTS,
         progress: bool = True,
+        trackers: Sequence[str | Tracker] = (),
     ) -> None:
         if agent.action_space != environment.action_space:
             raise InputError(
@@ -139,6 +146,8 @@ class Trainer:
         self._keep_checkpoints = keep_checkpoints
         self._synchronisation = Synchronisation(synchronisation)
         self._console = Console(progress)
+        check_trackers(trackers)
+        self._trackers = trackers
         self._counters = _Counters()
         self._recent: deque[tuple[float, int]] = deque(maxlen=RECENT_EPISODES)
         self._best: tuple[float, dict[str, Tensor]] | None = None
@@ -197,6 +206,9 @@ class Trainer:
     def _prepare(self) -> None:
         group, agent = self._group, self.agent
         REPORTER.start()
+        if group.is_first:
+            storage = self._storage or Path()
+            self._tracking = Tracking(self._trackers, storage, self._configuration())
         agent.network.to(group.device)
         set_threads(agent.network)
         rank_seed = (self.seed + group.rank * SEED_STRIDE) % 2**32
@@ -307,7 +319,9 @@ class Trainer:
         self._counters.evaluations += 1
         data: bytes | None = None
         if self._group.is_first:
-            data = self._evaluate(self._counters.evaluations).to_json().encode()
+            evaluation = self._evaluate(self._counters.evaluations)
+            self._tracking.evaluation(self._counters.steps, evaluation)
+            data = evaluation.to_json().encode()
         return Evaluation.model_validate_json(self._group.share_bytes(data))
 
     def _evaluate(self, seed_index: int) -> Evaluation:
@@ -323,7 +337,9 @@ class Trainer:
         metrics = {n: self._metrics[n] for n in ordered if n in self._metrics} | self._metrics
         REPORTER.update(counters.steps, None, counters.episodes, None, None, metrics)
         if self._group.is_first:
-            self._console.progress(REPORTER.progress())
+            progress = REPORTER.progress()
+            self._console.progress(progress)
+            self._tracking.progress(progress)
 
     def _finish(self, seconds: float) -> TrainingResult:
         counters = self._counters
@@ -346,6 +362,7 @@ class Trainer:
             )
             if model is not None:
                 self._console.say(f"model: {(self._storage or Path()) / model.path}")
+            self._tracking.close(None)
         return result
 
     def _save_model(self) -> SavedModel:
@@ -364,6 +381,8 @@ class Trainer:
         return Interrupted(text)
 
     def _close(self) -> None:
+        if hasattr(self, "_tracking"):
+            self._tracking.close(sys.exc_info()[1])
         if hasattr(self, "_environments"):
             self._environments.close()
         if self._evaluator is not None:
