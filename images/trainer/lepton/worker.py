@@ -92,6 +92,7 @@ def _train(run: RunConfiguration) -> None:
     from lepton.agents.agent import Agent
     from lepton.distributed import join_group
     from lepton.environments.environment import Environment
+    from lepton.training.tracking import trackers_of_the_environment
     from lepton.training.trainer import Trainer
 
     # First of all, so that a process that fails in what follows is missed by its peers at once.
@@ -120,6 +121,7 @@ def _train(run: RunConfiguration) -> None:
         checkpoint_every=run.checkpoint.every_seconds,
         keep_checkpoints=run.checkpoint.keep,
         synchronisation=run.trainer.synchronisation,
+        trackers=trackers_of_the_environment(),
     ).train()
 
 

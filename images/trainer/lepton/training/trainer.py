@@ -1,6 +1,8 @@
 """Trainer: the loop of rollouts, updates, evaluations and checkpoints."""
 
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from lepton.training.interruption import STOP
 from lepton.training.processor import set_threads
 from lepton.training.record import Record
 from lepton.training.resumption import Resumption, run_configuration
+from lepton.training.tracking import Tracker, Tracking, check_trackers
 
 EVALUATIONS = 20
 """Evaluations in a run with a threshold, unless told how often."""
@@ -76,6 +79,9 @@ class Trainer:
     checkpoint_every, keep_checkpoints: seconds between two checkpoints, and how many stay.
     synchronisation: what data-parallel workers exchange, Gradients or Parameters.
     progress: show progress on stderr (default), or not.
+    trackers: where metrics go as well: "tensorboard" (to TENSORBOARD_LOGGING_DIR, or `tensorboard`
+        in storage), "mlflow" (to MLFLOW_TRACKING_URI), or objects with a method
+        `log(step, values)`, which is called in another thread.
     """
 
     def __init__(
@@ -95,6 +101,7 @@ class Trainer:
         keep_checkpoints: int = 3,
         synchronisation: str | Synchronisation = Synchronisation.GRADIENTS,
         progress: bool = True,
+        trackers: Sequence[str | Tracker] = (),
     ) -> None:
         if agent.action_space != environment.action_space:
             raise InputError(
@@ -127,6 +134,8 @@ class Trainer:
         self._keep_checkpoints = keep_checkpoints
         self._synchronisation = Synchronisation(synchronisation)
         self._console = Console(progress)
+        check_trackers(trackers)
+        self._trackers = trackers
         self._record = Record()
         self._resumption: Resumption | None = None
         self._evaluator: Evaluator | None = None
@@ -194,6 +203,10 @@ class Trainer:
         rank_seed = (self.seed + group.rank * SEED_STRIDE) % 2**32
         seed_generators(rank_seed)
         count = self.environment.count or agent.hyperparameters.environments
+        configuration = run_configuration(self.environment.name, count, agent, self.seed)
+        storage = self._storage or Path()
+        if group.is_first:
+            self._tracking = Tracking(self._trackers, storage, configuration)
         workplace = Workplace(count, rank_seed, group, self._synchronisation)
         self._learner = make_learner(
             agent.algorithm, agent.network, agent.hyperparameters, workplace
@@ -204,11 +217,10 @@ class Trainer:
         # The first process's storage is what counts: the others don't write.
         stores = torch.tensor(float(self._storage is not None), device=group.device)
         if group.share(stores) > 0:
-            folder = (self._storage or Path()) / "checkpoints"
             self._resumption = Resumption(
-                CheckpointFolder(folder, self._keep_checkpoints),
-                self._storage or Path(),
-                run_configuration(self.environment.name, count, agent, self.seed),
+                CheckpointFolder(storage / "checkpoints", self._keep_checkpoints),
+                storage,
+                configuration,
                 group,
                 agent,
                 self._learner,
@@ -311,7 +323,9 @@ class Trainer:
         counters.evaluations += 1
         data: bytes | None = None
         if self._group.is_first:
-            data = self._evaluate(counters.evaluations).to_json().encode()
+            evaluation = self._evaluate(counters.evaluations)
+            self._tracking.evaluation(counters.steps, evaluation)
+            data = evaluation.to_json().encode()
         return Evaluation.model_validate_json(self._group.share_bytes(data))
 
     def _evaluate(self, seed_index: int) -> Evaluation:
@@ -328,7 +342,9 @@ class Trainer:
         done = min(1.0, self._share_done()) if self.max_seconds is not None else None
         REPORTER.update(counters.steps, episodes=counters.episodes, done=done, metrics=metrics)
         if self._group.is_first:
-            self._console.progress(REPORTER.progress())
+            progress = REPORTER.progress()
+            self._console.progress(progress)
+            self._tracking.progress(progress)
 
     def _finish(self, seconds: float) -> TrainingResult:
         record, counters = self._record, self._record.counters
@@ -350,6 +366,7 @@ class Trainer:
             )
             if model is not None:
                 self._console.say(f"model: {(self._storage or Path()) / model.path}")
+            self._tracking.close(None)
         return result
 
     def _save_model(self) -> SavedModel:
@@ -373,6 +390,8 @@ class Trainer:
         return Interrupted(text)
 
     def _close(self) -> None:
+        if hasattr(self, "_tracking"):
+            self._tracking.close(sys.exc_info()[1])
         if hasattr(self, "_collector"):
             self._collector.close()
         if self._evaluator is not None:
