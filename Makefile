@@ -61,6 +61,9 @@ clean: cluster-down  ## remove what the targets made, but for the caches outside
 bench-library: .venv/ready  ## the training library against its peers; PARTS=, SEEDS=, ONLY= narrow it
 	@tools/bench_library $(if $(PARTS),--parts $(PARTS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY))
 
+docs: .venv/ready  ## pictures and the table of environments, from the benchmark's runs
+	@$(PYTHON) tools/gallery.py
+
 # Named now so that their names are settled; each says so and fails until it does its work.
-docs test-faults bench-scale bench-serving:  ## not there yet
+test-faults bench-scale bench-serving:  ## not there yet
 	@echo "make $@: not there yet; see CHANGELOG.md for what is planned" >&2; exit 1

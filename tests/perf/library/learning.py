@@ -31,6 +31,8 @@ TASKS = (
 EPISODES = 100
 """Of the final evaluation of a task."""
 SCENARIO_EPISODES = 1024
+SCENARIO_RUNS = ROOT / "build" / "bench" / "scenarios"
+"""Models and learning curves, of which `make docs` makes pictures."""
 MINUTES = 10.0
 
 
@@ -60,7 +62,12 @@ def measure_scenarios(report: Report, seeds: int, jobs: int, only: str = "") -> 
     """Every scenario with the agent that its example names, judged by score."""
     manifests = sorted((ROOT / "examples" / "scenarios").glob(f"*{only}*.yaml"))
     settings = [
-        {"manifest": str(path), "seed": seed, "episodes": SCENARIO_EPISODES}
+        {
+            "manifest": str(path),
+            "seed": seed,
+            "episodes": SCENARIO_EPISODES,
+            "keep": str(SCENARIO_RUNS),
+        }
         for path in manifests
         for seed in range(seeds)
     ]

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,30 @@ from lepton import Agent, Environment, Trainer
 from lepton.cli.manifest import read_manifest
 
 
-def from_manifest(path: str, seed: int, episodes: int) -> dict[str, Any]:
-    """The job of a manifest, with another seed and a larger final evaluation."""
+class Curve:
+    """A tracker that keeps the evaluations."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, float]] = []
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Keep the evaluation, if it is one."""
+        if "evaluation_reward_mean" in values:
+            self.points.append((step, values["evaluation_reward_mean"]))
+
+
+def from_manifest(path: str, seed: int, episodes: int, keep: str) -> dict[str, Any]:
+    """The job of a manifest, with another seed and a larger final evaluation.
+
+    The model and what was measured are kept in a folder, for pictures.
+    """
     spec = read_manifest(path).spec
     assert spec.environment is not None
     agent = spec.agent
     assert agent is not None
-    return train(
+    folder = Path(keep) / Path(path).stem
+    folder.mkdir(parents=True, exist_ok=True)
+    result = train(
         Environment.from_spec(spec.environment),
         algorithm=agent.algorithm,
         hyperparameters=agent.hyperparameters,
@@ -24,7 +42,10 @@ def from_manifest(path: str, seed: int, episodes: int) -> dict[str, Any]:
         steps=spec.trainer.step_limit if spec.trainer else None,
         seed=seed,
         episodes=episodes,
+        model=folder / f"seed-{seed}.pth",
     )
+    (folder / f"seed-{seed}.json").write_text(json.dumps(result))
+    return result
 
 
 def train(
@@ -36,6 +57,7 @@ def train(
     steps: int | None,
     seed: int,
     episodes: int,
+    model: Path | None = None,
 ) -> dict[str, Any]:
     """Train until the threshold is reached, or for so many steps; judge with `episodes` new
     episodes."""
@@ -45,14 +67,20 @@ def train(
         hyperparameters=hyperparameters,
         reward_threshold=threshold,
     )
-    trainer = Trainer(environment, agent, max_steps=steps, seed=seed, progress=False)
+    curve = Curve()
+    trainer = Trainer(
+        environment, agent, max_steps=steps, seed=seed, trackers=[curve], progress=False
+    )
     begin = time.process_time()
     result = trainer.train()
     seconds = time.process_time() - begin
     trainer._evaluation_episodes = episodes
     trainer._evaluator = None
     judged = trainer.evaluate()
+    if model is not None:
+        agent.save_model(model)
     return {
+        "curve": curve.points,
         "reward": judged.reward_mean,
         "error": judged.reward_standard_deviation / judged.episodes**0.5,
         "steps": result.steps,
