@@ -108,9 +108,9 @@ def test_steps_made_again_after_a_checkpoint_are_shown_once(tmp_path: Path) -> N
 
     def hook() -> None:
         tell()
-        if trainer._counters.steps == 256:
+        if trainer._record.counters.steps == 256:
             trainer._save_checkpoint()
-        if trainer._counters.steps == 448:
+        if trainer._record.counters.steps == 448:
             raise Stopped
 
     trainer._tell = hook  # type: ignore[method-assign]
