@@ -57,6 +57,8 @@ class Agent:
         self.action_space = action_space
         self.observation_space = observation_space
         self.reward_threshold = reward_threshold
+        self.environment: dict[str, Any] | None = None
+        """What it was trained in, as `Environment.description` says it; files tell it."""
         self._perceptor, self._decision_maker = perceptor, decision_maker
         self._actuator = actuator
         try:
@@ -171,6 +173,7 @@ class Agent:
             "hyperparameters": self.hyperparameters.model_dump(mode="json", by_alias=True),
             "observationSpace": space_to_json(self.observation_space),
             "actionSpace": space_to_json(self.action_space),
+            "environment": self.environment,
             "ownParts": {
                 name: f"{part.__module__}:{getattr(part, '__qualname__', type(part).__name__)}"
                 for name, part in parts.items()
@@ -208,6 +211,7 @@ class Agent:
             decision_maker=decision_maker,
             actuator=actuator,
         )
+        agent.environment = header.get("environment")
         try:
             agent.network.load_state_dict(state)
         except RuntimeError as error:

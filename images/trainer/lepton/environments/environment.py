@@ -3,6 +3,7 @@
 import copy
 import difflib
 import importlib
+import json
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -67,7 +68,7 @@ class Environment:
             raise InputError("parameters go with a name or a class, not with a made environment")
         if device is not None and not self.is_own:
             raise InputError(f"environment {self.name} can't step on a device; lepton's own can")
-        with self._helpful_errors():
+        with self.helpful_errors():
             probe = self._make_batch(1)
         self.action_space: spaces.Space[Any] = probe.single_action_space
         self.observation_space: spaces.Space[Any] = probe.single_observation_space
@@ -88,7 +89,7 @@ class Environment:
 
         `parameters` come on top of the environment's own, such as render_mode="rgb_array".
         """
-        with self._helpful_errors():
+        with self.helpful_errors():
             batch = self._make_batch(count, **parameters)
         mode = batch.metadata.get("autoreset_mode")
         if mode not in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
@@ -100,18 +101,39 @@ class Environment:
 
     def _make_batch(self, count: int, **more: Any) -> VectorEnv[Any, Any, Any]:
         source, parameters = self._source, self._parameters | more
-        if isinstance(source, str):
-            if gymnasium.spec(source).vector_entry_point is not None:
-                return gymnasium.make_vec(source, num_envs=count, **parameters)
-            return _synchronous(lambda: gymnasium.make(source, **parameters), count)
+        if isinstance(source, str) and gymnasium.spec(source).vector_entry_point is not None:
+            return gymnasium.make_vec(source, num_envs=count, **parameters)
         if isinstance(source, type) and issubclass(source, VectorEnv):
             made: VectorEnv[Any, Any, Any] = cast(Any, source)(num_envs=count, **parameters)
             return made
-        if isinstance(source, gymnasium.Env):
-            return _synchronous(lambda: _copy(source), count)
-        return _synchronous(lambda: _checked(source(**parameters), self.name), count)
+        return _synchronous(lambda: self._make_one(**more), count)
 
-    def _helpful_errors(self) -> "_HelpfulErrors":
+    def make_one(self, **parameters: Any) -> gymnasium.Env[Any, Any]:
+        """One copy that does not restart by itself; `parameters` as in `make_batch`."""
+        with self.helpful_errors():
+            return self._make_one(**parameters)
+
+    def _make_one(self, **more: Any) -> gymnasium.Env[Any, Any]:
+        source, parameters = self._source, self._parameters | more
+        if isinstance(source, str):
+            return gymnasium.make(source, **parameters)
+        if isinstance(source, gymnasium.Env):
+            return _copy(source)
+        if isinstance(source, type) and issubclass(source, VectorEnv):
+            raise InputError(f"environment {self.name} can be had as a batch alone")
+        return _checked(source(**parameters), self.name)
+
+    def description(self) -> dict[str, Any]:
+        """Name and parameters for the header of a model's file; parameters are None when JSON
+        can't hold them."""
+        try:
+            parameters = json.loads(json.dumps(self._parameters))
+        except (TypeError, ValueError):
+            parameters = None
+        return {"name": self.name, "parameters": parameters}
+
+    def helpful_errors(self) -> "_HelpfulErrors":
+        """Within, errors that tell of a wrong name, parameter or installation are InputErrors."""
         return _HelpfulErrors(self)
 
     def __repr__(self) -> str:

@@ -64,11 +64,11 @@ class StopRequest:
     @contextmanager
     def graceful(self) -> Iterator["StopRequest"]:
         """Within, the process does not end at once, but is trusted to look at `requested`."""
-        self._graceful = True
+        before, self._graceful = self._graceful, True
         try:
             yield self
         finally:
-            self._graceful = False
+            self._graceful = before
 
 
 STOP = StopRequest()

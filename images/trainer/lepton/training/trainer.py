@@ -78,7 +78,7 @@ class Trainer:
         checkpoints, from which the next run with the same configuration goes on.
     checkpoint_every, keep_checkpoints: seconds between two checkpoints, and how many stay.
     synchronisation: what data-parallel workers exchange, Gradients or Parameters.
-    progress: show progress on stderr (default), or not.
+    progress: show progress on stderr (default), or not, or as this Console does.
     trackers: where metrics go as well: "tensorboard" (to TENSORBOARD_LOGGING_DIR, or `tensorboard`
         in storage), "mlflow" (to MLFLOW_TRACKING_URI), or objects with a method
         `log(step, values)`, which is called in another thread.
@@ -100,7 +100,7 @@ class Trainer:
         checkpoint_every: float = 60.0,
         keep_checkpoints: int = 3,
         synchronisation: str | Synchronisation = Synchronisation.GRADIENTS,
-        progress: bool = True,
+        progress: bool | Console = True,
         trackers: Sequence[str | Tracker] = (),
     ) -> None:
         if agent.action_space != environment.action_space:
@@ -133,13 +133,14 @@ class Trainer:
         self._checkpoint_every = checkpoint_every
         self._keep_checkpoints = keep_checkpoints
         self._synchronisation = Synchronisation(synchronisation)
-        self._console = Console(progress)
+        self._console = progress if isinstance(progress, Console) else Console(progress)
         check_trackers(trackers)
         self._trackers = trackers
         self._record = Record()
         self._resumption: Resumption | None = None
         self._evaluator: Evaluator | None = None
         agent.bind(environment.observation_space, seed)
+        agent.environment = environment.description()
 
     # The loop ------------------------------------------------------------------------------
 
