@@ -11,6 +11,8 @@ from lepton.environments.scenario import Scenario
 SCENARIOS = {
     "CartPole": "cartpole",
     "safe-danger": "safe_danger",
+    "supply-chain": "supply_chain",
+    "traffic-signals": "traffic_signals",
 }
 """Module by name. The Gymnasium id is `lepton/<name>-v1`."""
 

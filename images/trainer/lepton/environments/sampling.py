@@ -1,0 +1,33 @@
+"""Random quantities of the usual distributions, made of uniform numbers in [0, 1)."""
+
+import math
+
+from array_api_compat import array_namespace
+
+from lepton.environments.scenario import Array
+
+
+def poisson(uniform: Array, mean: Array, most: int) -> Array:
+    """Counts with a Poisson distribution, as float32, by adding up its probabilities.
+
+    `uniform` and `mean` have the same shape. What lies above `most` counts as `most`; with
+    mean + 5 √mean + 2 less than one count in a million is cut off.
+    """
+    xp = array_namespace(uniform)
+    probability = xp.exp(-mean)
+    total = probability
+    count = xp.astype(uniform >= total, xp.float32)
+    for k in range(1, most):
+        probability = probability * mean / k
+        total = total + probability
+        count = count + xp.astype(uniform >= total, xp.float32)
+    return count
+
+
+def normal_pair(u1: Array, u2: Array) -> tuple[Array, Array]:
+    """Two independent arrays of standard normal numbers from two of uniform ones in [0, 1), of the
+    same shape, after Box and Muller (1958)."""
+    xp = array_namespace(u1)
+    # 1 - u lies in (0, 1], where the logarithm is finite.
+    radius, angle = xp.sqrt(-2.0 * xp.log(1.0 - u1)), 2.0 * math.pi * u2
+    return radius * xp.cos(angle), radius * xp.sin(angle)
