@@ -140,7 +140,7 @@ def test_parameters_out_of_range_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"cost is a share between 0 and 0\.1"):
         make_scenario("portfolio", cost=0.5)
     short = write_prices(tmp_path, random_walk(101))
-    with pytest.raises(ValueError, match="periods is between 2 and 30, not 260"):
+    with pytest.raises(ValueError, match="periods is a whole number from 2 to 30, not 260"):
         make_scenario("portfolio", prices=short)
     flat = write_prices(tmp_path, [(1, 1)] * 40)
     with pytest.raises(ValueError, match="there is nothing to learn"):

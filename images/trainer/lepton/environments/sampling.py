@@ -14,3 +14,10 @@ def normal(u1: Array, u2: Array) -> Array:
     """
     xp = array_namespace(u1)
     return xp.sqrt(-2.0 * xp.log1p(-u1)) * xp.cos(2.0 * math.pi * u2)
+
+
+def normal_pair(u1: Array, u2: Array) -> tuple[Array, Array]:
+    """Two independent arrays of standard normal numbers from two of uniform ones in [0, 1)."""
+    xp = array_namespace(u1)
+    radius, angle = xp.sqrt(-2.0 * xp.log1p(-u1)), 2.0 * math.pi * u2
+    return radius * xp.cos(angle), radius * xp.sin(angle)

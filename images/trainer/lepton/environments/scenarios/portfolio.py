@@ -147,9 +147,10 @@ def scenario(
         raise ValueError(f"cost is a share between 0 and 0.1 of what is traded, not {cost}")
     market = made_up_market() if prices is None else read_market(prices)
     test = len(market.returns) - market.train
-    if not 2 <= periods <= min(market.train, test):
+    most = min(market.train, test)
+    if not isinstance(periods, int) or not 2 <= periods <= most:
         raise ValueError(
-            f"periods is between 2 and {min(market.train, test)}, not {periods}: the market has "
+            f"periods is a whole number from 2 to {most}, not {periods}: the market has "
             f"{market.train} periods to train and {test} to test"
         )
     training = market_returns(market, slice(0, market.train), periods, cost)
