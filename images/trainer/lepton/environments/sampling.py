@@ -7,6 +7,24 @@ from array_api_compat import array_namespace
 from lepton.environments.scenario import Array
 
 
+def normal(u1: Array, u2: Array) -> Array:
+    """Standard normal numbers from two arrays of uniform ones, of their shape (Box and Muller
+    1958)."""
+    return _radius(u1) * array_namespace(u1).cos(2.0 * math.pi * u2)
+
+
+def normal_pair(u1: Array, u2: Array) -> tuple[Array, Array]:
+    """Two independent arrays of standard normal numbers from two of uniform ones."""
+    xp = array_namespace(u1)
+    radius, angle = _radius(u1), 2.0 * math.pi * u2
+    return radius * xp.cos(angle), radius * xp.sin(angle)
+
+
+def _radius(u: Array) -> Array:
+    xp = array_namespace(u)
+    return xp.sqrt(-2.0 * xp.log1p(-u))
+
+
 def poisson(uniform: Array, mean: Array, most: int) -> Array:
     """Counts with a Poisson distribution, as float32, by adding up its probabilities.
 
@@ -22,12 +40,3 @@ def poisson(uniform: Array, mean: Array, most: int) -> Array:
         total = total + probability
         count = count + xp.astype(uniform >= total, xp.float32)
     return count
-
-
-def normal_pair(u1: Array, u2: Array) -> tuple[Array, Array]:
-    """Two independent arrays of standard normal numbers from two of uniform ones in [0, 1), of the
-    same shape, after Box and Muller (1958)."""
-    xp = array_namespace(u1)
-    # 1 - u lies in (0, 1], where the logarithm is finite.
-    radius, angle = xp.sqrt(-2.0 * xp.log(1.0 - u1)), 2.0 * math.pi * u2
-    return radius * xp.cos(angle), radius * xp.sin(angle)

@@ -10,6 +10,8 @@ from lepton.environments.scenario import Scenario
 
 SCENARIOS = {
     "CartPole": "cartpole",
+    "fraud-screening": "fraud_screening",
+    "portfolio": "portfolio",
     "safe-danger": "safe_danger",
     "supply-chain": "supply_chain",
     "traffic-signals": "traffic_signals",
