@@ -73,6 +73,9 @@ class Reason(StrEnum):
     CONTAINER_CANNOT_START = "ContainerCannotStart"
     MAX_RESTARTS_EXCEEDED = "MaxRestartsExceeded"
     MAX_INTERRUPTIONS_EXCEEDED = "MaxInterruptionsExceeded"
+    FAILED_BY_RULE = "FailedByRule"
+    REPEATED_FAILURE = "RepeatedFailure"
+    """The same rank failed at the same step again; as an event, before it is for good."""
     # attempts, and events
     ERROR = "Error"
     """The program exited with another code than 0."""
@@ -99,5 +102,7 @@ class FailureClass(StrEnum):
     """The program exited with an error: restarts within maxRestarts."""
     OUT_OF_MEMORY = "OutOfMemory"
     """A container was killed at its memory limit: restarts within maxRestarts."""
+    STALLED = "Stalled"
+    """No progress, or numbers that are none: restarts within maxRestarts."""
     INVALID = "Invalid"
     """Another attempt can't help: the specification or the image is at fault."""

@@ -9,6 +9,7 @@ from lepton.spec.agent import AgentSpec
 from lepton.spec.base import RULES, SpecModel, not_supported_yet, refusal, rule, rules, text_like
 from lepton.spec.environment import EnvironmentSpec
 from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
+from lepton_operator.api.failure_policy import FailurePolicy
 
 QUANTITY_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
 """Of Kubernetes' resource.Quantity."""
@@ -217,21 +218,6 @@ class Storage(SpecModel):
         if self.size is None and (self.storage_class_name or self.access_mode):
             raise refusal(GOES_WITH_SIZE)
         return self
-
-
-class FailurePolicy(SpecModel):
-    """What happens when an attempt fails."""
-
-    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 3
-    """Restarts after failures of the program. Interruptions by the infrastructure don't count."""
-    backoff_seconds: Annotated[int, Field(ge=0, le=3600)] = 10
-    """Seconds before the first restart; doubled for each further one, up to 10 minutes."""
-    rules: Annotated[list[OpenObject], Field(max_length=32)] | None = not_supported_yet()
-    """Actions by exit code. Not supported yet."""
-    grow_memory_by: Annotated[str, Field(max_length=32)] | None = not_supported_yet()
-    """Memory growth after a container ran out of it. Not supported yet."""
-    avoid_failed_nodes: bool | None = not_supported_yet()
-    """Keep away from nodes on which attempts died. Not supported yet."""
 
 
 NOT_BOTH = "set either environment (lepton trains) or command and args (your own program), not both"

@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-interruptions",
         type=int,
-        default=20,
+        default=Settings.max_interruptions,
         help="restarts of a job after infrastructure failures (%(default)s)",
     )
 

@@ -111,7 +111,7 @@ def start_attempt(situation: Situation) -> Plan:
         reason = Reason.RESTARTING if status.restarts else Reason.STARTING
         status = with_condition(status, ConditionType.PODS_READY, False, reason, obstacle, now)
         return Plan(status, delete=delete, again_in=SOON)
-    start = attempts.start_time(status, situation.spec.failure_policy)
+    start = attempts.start_time(status, situation.spec.failure_policy, situation.job.uid)
     if start is not None and now < start:
         return Plan(status, delete=delete, again_in=start - now)
     return Plan(
@@ -183,19 +183,24 @@ def after_failure(situation: Situation, found: Failure) -> Plan:
     status = with_progress(status, situation)
     step = completion.step_reached(situation, status)
     status = status.model_copy(update={"progress": stale(status.progress)})
-    end = attempts.exhausted(status, found, policy, settings)
-    status = attempts.with_failed_attempt(status, found, policy, now, step)
-    if end is not None:
-        reason, message = end
+    uid = situation.job.uid
+    status = attempts.with_failed_attempt(status, found, policy, uid, now, step)
+    verdict = attempts.judge(status, found, policy, settings)
+    if verdict.end is not None:
+        reason, message = verdict.end
         return fail(situation.job, situation.observed, status, reason, message, now)
-    status = attempts.with_next_attempt(status, found)
+    status = attempts.with_next_attempt(status, free=verdict.free)
     text = f"attempt {status.attempt - 1} failed ({found.failure_class}): {found.message}"
-    start = attempts.start_time(status, policy)
+    events = [EventNote("Warning", Reason.ATTEMPT_FAILED, one_line(text, 1000))]
+    if verdict.warning is not None:
+        text = f"{text}; {verdict.warning}"
+        events.append(EventNote("Warning", Reason.REPEATED_FAILURE, verdict.warning))
+    start = attempts.start_time(status, policy, uid)
     wait = start - now if start is not None else AT_ONCE
     status = with_condition(status, ConditionType.PODS_READY, False, Reason.RESTARTING, text, now)
     return Plan(
         status,
-        events=(EventNote("Warning", Reason.ATTEMPT_FAILED, one_line(text, 1000)),),
+        events=tuple(events),
         # At least a look at once: the batch Job is to end, and what comes next depends on pods.
         again_in=min(wait, SOON),
     )

@@ -13,7 +13,7 @@ class Settings:
     trainer_image: str
     """Image of jobs that name none."""
     progress_port: int = PROGRESS_PORT
-    max_interruptions: int = 20
-    """Restarts after infrastructure failures before the job fails."""
+    max_interruptions: int = 100
+    """Restarts beside maxRestarts, mostly after infrastructure failures, before the job fails."""
     last_word_wait: timedelta = timedelta(seconds=30)
     """How long to wait for the pods of a finished Job to show their last word."""

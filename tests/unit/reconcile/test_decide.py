@@ -249,9 +249,9 @@ def test_a_failed_attempt_is_noted_and_the_next_one_counted_in_one_write():
     observed.pop("progress")
     waiting = plan_for(next_job, now=at(10), **observed)
     assert waiting.create == ()
-    assert waiting.again_in == timedelta(seconds=23)
+    assert timedelta(seconds=23) <= waiting.again_in <= timedelta(seconds=31)
     assert waiting.events == ()
-    starting = plan_for(next_job, now=at(33), **observed)
+    starting = plan_for(next_job, now=at(41), **observed)
     assert ("Job", "job-2") in kinds(starting.create)
     assert starting.delete == ()
 
@@ -300,6 +300,33 @@ def test_after_the_last_restart_the_job_fails_with_the_cause():
     assert plan.status.attempt == 2
     assert [a.number for a in plan.status.attempts] == [2]
     assert plan.status.phase is Phase.FAILED
+
+
+def test_a_rule_that_says_fail_ends_the_job_though_restarts_are_left():
+    rules = [{"exitCodes": [3], "action": "Fail"}]
+    job = training_job(running(), failurePolicy={"rules": rules})
+    plan = plan_for(job, jobs=(failed_job(),), pods=(ended(0, code=3),))
+    assert condition(plan, ConditionType.FAILED).reason == Reason.FAILED_BY_RULE
+    assert [(a.failure_class, a.exit_code) for a in plan.status.attempts] == [("Application", 3)]
+
+
+def test_a_free_restart_is_counted_beside_the_budget():
+    rules = [{"exitCodes": [75], "action": "RestartFree"}]
+    job = training_job(running(), failurePolicy={"maxRestarts": 0, "rules": rules})
+    plan = plan_for(job, jobs=(failed_job(),), pods=(ended(0, code=75),))
+    assert (plan.status.attempt, plan.status.restarts, plan.status.interruptions) == (2, 1, 1)
+
+
+def test_the_same_failure_again_is_told_in_message_and_event():
+    before = {"number": 1, "class": "Application", "rank": 0, "step": 40}
+    job = training_job(running(2, attempts=[before]))
+    failed = ended(0, attempt=2, uid="pod", owner_uid="job-uid-2")
+    said = {"pod": LastWord(progress=Progress(step=40))}
+    plan = plan_for(job, jobs=(failed_job(attempt=2),), pods=(failed,), last_words=said)
+    told = "rank 0 failed at step 40 in 2 attempts; after 3 the job fails"
+    assert told in condition(plan, ConditionType.PODS_READY).message
+    assert [e.reason for e in plan.events] == [Reason.ATTEMPT_FAILED, Reason.REPEATED_FAILURE]
+    assert plan.events[1].message == told
 
 
 # Suspending

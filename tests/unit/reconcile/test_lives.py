@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from situations import word
 from world import Crash, World
 
+from lepton.spec.report import Progress
 from lepton_operator.api.job import TrainingJob
 
 
@@ -65,7 +66,41 @@ def fails_for_good(world: World) -> None:
     world.run(lambda: world.finished)
 
 
-LIVES = [happy, fails_once, suspended_and_resumed, pod_deleted, job_deleted, fails_for_good]
+def fails_at_the_same_step(world: World) -> None:
+    """Rank 1 raises at step 40 in every attempt."""
+    world.change_spec(failurePolicy={"maxRestarts": 50, "backoffSeconds": 4})
+    for attempt in (1, 2, 3):
+        world.run(lambda n=attempt: world.job["status"].get("attempt") == n and world.all_run())
+        world.progress = Progress(step=40, total_steps=100)
+        world.run(lambda: world.job["status"].get("progress", {}).get("step") == 40)
+        world.end(world.running(1), 1, word("ValueError: boom"))
+    world.run(lambda: world.finished)
+
+
+def ends_by_rule(world: World) -> None:
+    """A code that is worth a free restart, and then one that ends the job."""
+    rules = [
+        {"exitCodes": [75], "action": "RestartFree"},
+        {"exitCodes": [3], "action": "Fail"},
+    ]
+    world.change_spec(failurePolicy={"maxRestarts": 0, "backoffSeconds": 4, "rules": rules})
+    world.run(world.all_run)
+    world.end(world.running(0), 75)
+    world.run(lambda: world.job["status"]["attempt"] == 2 and world.all_run())
+    world.end(world.running(0), 3)
+    world.run(lambda: world.finished)
+
+
+LIVES = [
+    happy,
+    fails_once,
+    suspended_and_resumed,
+    pod_deleted,
+    job_deleted,
+    fails_for_good,
+    fails_at_the_same_step,
+    ends_by_rule,
+]
 
 
 def new_world() -> World:
@@ -136,6 +171,21 @@ def test_each_kind_of_failure_is_told_once():
     status = world.job["status"]
     assert [a["number"] for a in status["attempts"]] == [1, 2, 3]
     assert status["phase"] == "Failed"
+
+
+def test_the_same_failure_ends_a_job_long_before_its_budget():
+    world = new_world()
+    fails_at_the_same_step(world)
+    status = world.job["status"]
+    assert (status["reason"], status["restarts"]) == ("RepeatedFailure", 2)
+    assert world.events.count("RepeatedFailure") == 2
+
+
+def test_rules_decide_whether_a_failure_is_the_last():
+    world = new_world()
+    ends_by_rule(world)
+    status = world.job["status"]
+    assert (status["reason"], status["interruptions"]) == ("FailedByRule", 1)
 
 
 STEP = st.one_of(
