@@ -1,5 +1,7 @@
 """What failurePolicy asks for: rules by exit code, the same failure again, memory, nodes."""
 
+import json
+
 from support import failed
 
 FAILS_AT_STEP_5 = """
@@ -58,3 +60,28 @@ def test_a_rank_that_fails_at_the_same_step_again_and_again_is_not_restarted_for
     assert [(a["rank"], a["step"]) for a in status["attempts"]] == [(0, 5)] * 3
     events = jobs.items("events")
     assert any("in 2 attempts" in event["message"] for event in events)
+
+
+def test_memory_grows_after_running_out_of_it_as_far_as_the_namespace_allows(jobs):
+    limit = {
+        "apiVersion": "v1",
+        "kind": "LimitRange",
+        "metadata": {"name": "most"},
+        "spec": {"limits": [{"type": "Container", "max": {"memory": "192Mi"}}]},
+    }
+    jobs.kubectl("apply", "-f", "-", input=json.dumps(limit))
+    # A quarter of a gibibyte, a page at a time, so that the kernel has to give it.
+    program = "block = bytearray(256 << 20)\nfor i in range(0, len(block), 4096): block[i] = 1"
+    jobs.apply(
+        "hungry",
+        command=["python3", "-c", program],
+        resources={"limits": {"memory": "128Mi"}},
+        failurePolicy={"maxRestarts": 1, "backoffSeconds": 1, "growMemoryBy": "100%"},
+    )
+    status = jobs.finished("hungry")
+    assert [a["class"] for a in status["attempts"]] == ["OutOfMemory"] * 2
+    assert status["memory"] == "192Mi"
+    events = jobs.items("events")
+    assert any("192Mi of memory instead of 256Mi" in event["message"] for event in events)
+    last = jobs.get("job", "hungry-2")["spec"]["template"]["spec"]["containers"][0]
+    assert last["resources"]["limits"]["memory"] == "192Mi"

@@ -3,9 +3,9 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from lepton.spec.base import SpecModel, not_supported_yet, refusal, rule, rules
+from lepton.spec.base import SpecModel, not_supported_yet, refusal, rule, rules, text_like
 from lepton_operator.api.names import FailureClass
 
 
@@ -66,7 +66,19 @@ class FailurePolicy(SpecModel):
     a quarter longer, so that jobs that failed together don't start together."""
     rules: Annotated[list[FailureRule], Field(max_length=32)] = Field(default_factory=list)
     """What to do about particular failures; the first rule that fits decides."""
-    grow_memory_by: Annotated[str, Field(max_length=32)] | None = not_supported_yet()
-    """Memory growth after a container ran out of it. Not supported yet."""
+    grow_memory_by: (
+        Annotated[
+            str,
+            StringConstraints(max_length=16),
+            *text_like(
+                r"[1-9][0-9]{0,3}%|[1-9][0-9]{0,8}(Ki|Mi|Gi|Ti|k|M|G|T)",
+                "growMemoryBy is a percentage or an amount of memory, such as 50% or 2Gi",
+            ),
+        ]
+        | None
+    ) = None
+    """By how much resources.limits.memory grows for the attempt that follows one that ran out of
+    memory, such as 50% or 2Gi; resources.requests.memory grows in proportion. It stops at what
+    LimitRanges and ResourceQuotas of the namespace allow. Default: no growth."""
     avoid_failed_nodes: bool | None = not_supported_yet()
     """Keep away from nodes on which attempts died. Not supported yet."""

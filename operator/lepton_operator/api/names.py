@@ -91,6 +91,8 @@ class Reason(StrEnum):
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_FAILED = "AttemptFailed"
     CREATION_REFUSED = "CreationRefused"
+    MEMORY_LIMITED = "MemoryLimited"
+    """growMemoryBy asks for more than the namespace allows."""
 
 
 class FailureClass(StrEnum):

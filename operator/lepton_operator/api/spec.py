@@ -222,6 +222,7 @@ class Storage(SpecModel):
 
 NOT_BOTH = "set either environment (lepton trains) or command and args (your own program), not both"
 ONE_OF_THEM = "set environment (lepton trains) or command (your own program)"
+GROWTH_NEEDS_A_LIMIT = "growMemoryBy needs resources.limits.memory, which is what grows"
 SECTIONS_OF_LEARNING = ("agent", "trainer", "evaluation", "checkpoint")
 
 
@@ -252,6 +253,13 @@ class LeptonTrainingJobSpec(SpecModel):
                     field=section,
                 )
                 for section in SECTIONS_OF_LEARNING
+            ),
+            rule(
+                "!has(self.failurePolicy) || !has(self.failurePolicy.growMemoryBy)"
+                " || (has(self.resources) && has(self.resources.limits)"
+                " && 'memory' in self.resources.limits)",
+                GROWTH_NEEDS_A_LIMIT,
+                field="failurePolicy",
             ),
         )
     )
@@ -323,7 +331,7 @@ class LeptonTrainingJobSpec(SpecModel):
     """Seconds after which a finished job is deleted. Not supported yet."""
 
     @model_validator(mode="after")
-    def _environment_or_own_program(self) -> "LeptonTrainingJobSpec":
+    def _fields_agree(self) -> "LeptonTrainingJobSpec":
         own = self.command is not None or bool(self.args)
         if self.environment is not None and own:
             raise refusal(NOT_BOTH)
@@ -333,4 +341,6 @@ class LeptonTrainingJobSpec(SpecModel):
             for section in SECTIONS_OF_LEARNING:
                 if getattr(self, section) is not None:
                     raise refusal(goes_with_environment(section), field=section)
+        if self.failure_policy.grow_memory_by and "memory" not in self.resources.limits:
+            raise refusal(GROWTH_NEEDS_A_LIMIT, field="failurePolicy")
         return self

@@ -167,8 +167,10 @@ class LeptonTrainingJobStatus(StatusModel):
     restarts: Count = 0
     """Restarts so far, for whatever reason."""
     interruptions: Count = 0
-    """Restarts among them after interruptions by the infrastructure, which don't count towards
-    failurePolicy.maxRestarts."""
+    """Restarts among them that don't count towards failurePolicy.maxRestarts: after interruptions
+    by the infrastructure, and where a rule says RestartFree."""
+    memory: Annotated[str, Field(max_length=64)] | None = None
+    """Memory limit of each worker, once failurePolicy.growMemoryBy has raised it."""
     conditions: Annotated[
         list[Condition],
         Field(

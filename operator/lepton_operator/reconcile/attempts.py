@@ -102,7 +102,10 @@ def judge(
     if rule is not None:
         free, times = rule.action is FailureAction.RESTART_FREE, 1
     else:
-        free, times = failure.failure_class is FailureClass.INFRASTRUCTURE, repetitions(status)
+        free = failure.failure_class is FailureClass.INFRASTRUCTURE
+        # With more memory it may come further.
+        grows = failure.failure_class is FailureClass.OUT_OF_MEMORY and policy.grow_memory_by
+        times = 1 if grows else repetitions(status)
     last = status.attempts[-1]
     if times >= MAX_REPETITIONS:
         text = f"rank {last.rank} failed at step {last.step} in {times} attempts"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from lepton_operator.api.job import TrainingJob
-from lepton_operator.api.names import ConditionType, Reason
+from lepton_operator.api.names import ConditionType, FailureClass, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
 from lepton_operator.api.validation import InvalidSpec, parse_spec
 from lepton_operator.reconcile import (
@@ -17,6 +17,7 @@ from lepton_operator.reconcile import (
     children,
     completion,
     failure,
+    memory,
     suspension,
     workers,
 )
@@ -29,7 +30,7 @@ from lepton_operator.reconcile.conditions import (
 )
 from lepton_operator.reconcile.failure import Failure, NotYet
 from lepton_operator.reconcile.observed import Observed
-from lepton_operator.reconcile.plan import EventNote, Plan
+from lepton_operator.reconcile.plan import EventNote, LookUp, Plan
 from lepton_operator.reconcile.progress import latest_reward, metrics, progress_status, stale
 from lepton_operator.reconcile.settings import Settings
 from lepton_operator.reconcile.situation import Situation
@@ -114,8 +115,13 @@ def start_attempt(situation: Situation) -> Plan:
     start = attempts.start_time(status, situation.spec.failure_policy, situation.job.uid)
     if start is not None and now < start:
         return Plan(status, delete=delete, again_in=start - now)
+    if memory.has_grown(status) and situation.observed.limits is None:
+        return Plan(status, look_up=LookUp(limits=True))
+    status, events = memory.within_limits(status, situation.spec, situation.observed.limits)
+    # What the objects are made of is what the status says.
+    situation = situation.with_status(status)
     return Plan(
-        status, create=children.missing(situation, with_job=True), delete=delete, again_in=None
+        status, create=children.missing(situation, with_job=True), delete=delete, events=events
     )
 
 
@@ -191,6 +197,10 @@ def after_failure(situation: Situation, found: Failure) -> Plan:
         return fail(situation.job, situation.observed, status, reason, message, now)
     status = attempts.with_next_attempt(status, free=verdict.free)
     text = f"attempt {status.attempt - 1} failed ({found.failure_class}): {found.message}"
+    if found.failure_class is FailureClass.OUT_OF_MEMORY:
+        status = memory.with_growth(status, spec)
+        if status.memory != situation.status.memory:
+            text = f"{text}; each worker of attempt {status.attempt} gets {status.memory} of memory"
     events = [EventNote("Warning", Reason.ATTEMPT_FAILED, one_line(text, 1000))]
     if verdict.warning is not None:
         text = f"{text}; {verdict.warning}"
@@ -266,6 +276,7 @@ def _essence(status: LeptonTrainingJobStatus) -> object:
         status.observed_generation,
         [(c.type, c.status) for c in status.conditions if c.type != ConditionType.PODS_READY],
         len(status.attempts),
+        status.memory,
     )
 
 

@@ -18,6 +18,7 @@ from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
 from lepton_operator.api import names
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.spec import AccessMode, LeptonTrainingJobSpec, Storage
+from lepton_operator.reconcile import memory
 from lepton_operator.reconcile.observed import ANNOTATION_INDEX, JobView
 from lepton_operator.reconcile.settings import Settings
 
@@ -267,14 +268,7 @@ def _container(
         container["args"] = list(spec.args)
     if spec.image_pull_policy is not None:
         container["imagePullPolicy"] = str(spec.image_pull_policy)
-    resources = {
-        kind: dict(amounts)
-        for kind, amounts in (
-            ("requests", spec.resources.requests),
-            ("limits", spec.resources.limits),
-        )
-        if amounts
-    }
+    resources = memory.resources(spec, job.status)
     if resources:
         container["resources"] = resources
     return container

@@ -1,12 +1,14 @@
 """What decide sees of the world: children trimmed to what it reads, progress, last log lines."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.names import ANNOTATION_DESIRED_HASH, LABEL_ATTEMPT, LABEL_JOB_NAME
+from lepton_operator.reconcile.quantities import quantity
 
 ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"
 
@@ -197,6 +199,54 @@ def _delete_requested_time(metadata: Mapping[str, Any]) -> datetime | None:
 
 
 @dataclass(frozen=True)
+class MemoryLimits:
+    """How much memory a namespace allows, in bytes; None for no limit, or none that is known."""
+
+    per_worker: Decimal | None = None
+    """By LimitRanges."""
+    left: Decimal | None = None
+    """Of the limits of all pods together, by ResourceQuotas."""
+    requests_left: Decimal | None = None
+    """Of the requests of all pods together."""
+
+    @classmethod
+    def from_objects(
+        cls, ranges: Iterable[Mapping[str, Any]], quotas: Iterable[Mapping[str, Any]]
+    ) -> "MemoryLimits":
+        """Read them from the objects as the API server sends them."""
+        most = [
+            quantity(item["max"]["memory"])
+            for found in ranges
+            for item in found["spec"].get("limits") or ()
+            if item.get("type") in ("Container", "Pod") and "memory" in (item.get("max") or {})
+        ]
+        left: dict[str, list[Decimal]] = {"limits": [], "requests": []}
+        for quota in quotas:
+            if not _counts_workers(quota.get("spec") or {}):
+                continue
+            status = quota.get("status") or {}
+            hard, used = status.get("hard") or {}, status.get("used") or {}
+            for kind, name in (
+                ("limits", "limits.memory"),
+                ("requests", "requests.memory"),
+                ("requests", "memory"),
+            ):
+                if name in hard:
+                    left[kind].append(quantity(hard[name]) - quantity(used.get(name, 0)))
+        return cls(
+            min(most, default=None),
+            min(left["limits"], default=None),
+            min(left["requests"], default=None),
+        )
+
+
+def _counts_workers(quota: Mapping[str, Any]) -> bool:
+    """Whether a quota is about every worker. Of priority classes we can't be sure."""
+    scopes = set(quota.get("scopes") or ())
+    return not quota.get("scopeSelector") and scopes <= {"NotTerminating", "NotBestEffort"}
+
+
+@dataclass(frozen=True)
 class Observed:
     """The children of one job as last seen, and what its pods said."""
 
@@ -216,3 +266,5 @@ class Observed:
     """Why the API server refused for good to make an object of this job (422), if it did."""
     name_taken: str | None = None
     """Which object of somebody else has a name that an object of this job needs, if one has."""
+    limits: MemoryLimits | None = None
+    """What the namespace allows; None unless a plan asked to look it up."""

@@ -28,6 +28,14 @@ class EventNote:
 
 
 @dataclass(frozen=True)
+class LookUp:
+    """What is read of the API server only where a plan depends on it."""
+
+    limits: bool = False
+    """LimitRanges and ResourceQuotas of the job's namespace."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that is to be done now for one job. Written in this order: status, objects,
     deletions, events; each part alone leaves a state that decide can go on from."""
@@ -43,3 +51,6 @@ class Plan:
     events: tuple[EventNote, ...] = ()
     again_in: timedelta | None = None
     """When to look again although nothing may have happened."""
+    look_up: LookUp | None = None
+    """What to observe first: decide is to be asked again with it, and nothing of this plan is to
+    be done. It never asks for what it was given."""

@@ -1,6 +1,6 @@
 """Short hands for tests of decide: jobs, children, and what pods left."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -187,3 +187,8 @@ def plan_for(job: TrainingJob, now: datetime = NOW, **observed: Any) -> Plan:
 def is_true(plan: Plan, kind: ConditionType) -> bool:
     """Whether the planned status has this condition."""
     return plan.status.is_true(kind)
+
+
+def kinds(objects: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Kind and name of each."""
+    return [(o["kind"], o["metadata"]["name"]) for o in objects]

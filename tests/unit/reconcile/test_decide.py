@@ -13,6 +13,7 @@ from situations import (
     ended,
     failed_job,
     is_true,
+    kinds,
     plain,
     plan_for,
     pod,
@@ -24,10 +25,6 @@ from situations import (
 from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.names import ConditionType, Phase, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
-
-
-def kinds(objects):
-    return [(o["kind"], o["metadata"]["name"]) for o in objects]
 
 
 def condition(plan, kind):

@@ -2,6 +2,7 @@
 
 import contextlib
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from world import Crash, World
 
 from lepton.spec.report import Progress
 from lepton_operator.api.job import TrainingJob
+from lepton_operator.reconcile.observed import MemoryLimits
 
 
 def happy(world: World) -> None:
@@ -91,6 +93,20 @@ def ends_by_rule(world: World) -> None:
     world.run(lambda: world.finished)
 
 
+def out_of_memory(world: World) -> None:
+    """Two attempts run out of memory; the namespace allows the third less than it wants."""
+    world.change_spec(
+        resources={"limits": {"memory": "2Gi"}},
+        failurePolicy={"growMemoryBy": "50%", "backoffSeconds": 4},
+    )
+    world.limits = MemoryLimits(per_worker=Decimal(4 * 2**30))
+    for attempt in (1, 2):
+        world.run(lambda n=attempt: world.job["status"].get("attempt") == n and world.all_run())
+        world.end(world.running(1), 137, reason="OOMKilled")
+    world.run(lambda: world.job["status"]["attempt"] == 3 and world.all_run())
+    happy(world)
+
+
 LIVES = [
     happy,
     fails_once,
@@ -100,6 +116,7 @@ LIVES = [
     fails_for_good,
     fails_at_the_same_step,
     ends_by_rule,
+    out_of_memory,
 ]
 
 
@@ -122,6 +139,7 @@ def essence(world: World) -> object:
         status["interruptions"],
         [(a["number"], a["class"], a["message"]) for a in status.get("attempts", ())],
         [(c["type"], c["status"], c["reason"], c["message"]) for c in status["conditions"]],
+        status.get("memory"),
         sorted(name for kind, name in world.objects if kind != "Pod"),
     )
 
@@ -186,6 +204,21 @@ def test_rules_decide_whether_a_failure_is_the_last():
     ends_by_rule(world)
     status = world.job["status"]
     assert (status["reason"], status["interruptions"]) == ("FailedByRule", 1)
+
+
+def test_memory_grows_until_the_namespace_allows_no_more():
+    world = new_world()
+    out_of_memory(world)
+    assert world.job["status"]["memory"] == "4Gi"
+    assert world.events.count("MemoryLimited") == 1
+    last = world.objects["Job", "job-3"]["spec"]["template"]["spec"]["containers"][0]
+    assert last["resources"]["limits"]["memory"] == "4Gi"
+
+
+def test_a_job_that_uses_none_of_it_has_nothing_looked_up():
+    world = new_world()
+    fails_once(world)
+    assert world.look_ups == []
 
 
 STEP = st.one_of(

@@ -8,6 +8,7 @@ server that refuses what the real one does.
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,8 +16,14 @@ from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.names import ConditionType
 from lepton_operator.reconcile.decide import decide
-from lepton_operator.reconcile.observed import JobView, Observed, PlainView, PodView
-from lepton_operator.reconcile.plan import Plan
+from lepton_operator.reconcile.observed import (
+    JobView,
+    MemoryLimits,
+    Observed,
+    PlainView,
+    PodView,
+)
+from lepton_operator.reconcile.plan import LookUp, Plan
 from lepton_operator.reconcile.settings import Settings
 
 Json = dict[str, Any]
@@ -45,6 +52,8 @@ class World:
         self.objects: dict[tuple[str, str], Json] = {}
         self.words: dict[str, LastWord] = {}
         self.progress: Progress | None = None
+        self.limits = MemoryLimits()
+        self.look_ups: list[LookUp] = []
         self.events: list[str] = []
         self.writes: list[str] = []
         self.crash_after: int | None = None
@@ -69,9 +78,18 @@ class World:
         """One pass; returns when to look again."""
         job, observed = self.look()
         plan = decide(job, observed, SETTINGS, self.now)
+        if plan.look_up is not None:
+            self.look_ups.append(plan.look_up)
+            observed = self.with_answers(plan.look_up, observed)
+            plan = decide(job, observed, SETTINGS, self.now)
+        assert plan.look_up is None, "what was looked up is enough"
         assert plan == decide(job, observed, SETTINGS, self.now)
         self.carry_out(job, plan)
         return plan.again_in
+
+    def with_answers(self, wanted: LookUp, observed: Observed) -> Observed:
+        """What was observed, and what the plan asked to look up."""
+        return replace(observed, limits=self.limits if wanted.limits else None)
 
     def carry_out(self, job: TrainingJob, plan: Plan) -> None:
         """The plan's writes in their order."""
@@ -246,9 +264,11 @@ class World:
             ready = {"type": "Ready", "status": "True"}
             status |= {"phase": "Running", "conditions": [ready]}
 
-    def end(self, pod: Json, code: int, word: LastWord | None = None) -> None:
+    def end(
+        self, pod: Json, code: int, word: LastWord | None = None, reason: str | None = None
+    ) -> None:
         """A pod's program exits."""
-        told = {"exitCode": code, "reason": "Error" if code else "Completed"}
+        told = {"exitCode": code, "reason": reason or ("Error" if code else "Completed")}
         told["finishedAt"] = self.now.isoformat()
         pod["status"] |= {
             "phase": "Failed" if code else "Succeeded",

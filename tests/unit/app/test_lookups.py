@@ -1,0 +1,58 @@
+"""What is looked up, how often, and what happens without the right to."""
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from lepton_operator.app.lookups import Lookups
+from lepton_operator.engine.errors import ApiError
+from lepton_operator.reconcile.observed import MemoryLimits, Observed
+from lepton_operator.reconcile.plan import LookUp
+
+
+class Server:
+    """Answers lists of two pages, or refuses."""
+
+    def __init__(self, status: int | None = None, **items: list[dict[str, Any]]) -> None:
+        self.items = items
+        self.status = status
+        self.requests: list[str] = []
+
+    async def get(self, path: str, params: dict[str, str], **_: Any) -> dict[str, Any]:
+        self.requests.append(path)
+        if self.status is not None:
+            raise ApiError(self.status, "Refused", "no")
+        found = self.items.get(path.rsplit("/", 1)[1], [])
+        if "continue" not in params:
+            return {"items": found[:1], "metadata": {"continue": "more"}}
+        return {"items": found[1:], "metadata": {}}
+
+
+def answers(server: Server, wanted: LookUp) -> Observed:
+    """What is observed after one look-up."""
+    lookups = Lookups(server)  # type: ignore[arg-type]
+    return asyncio.run(lookups.with_answers(wanted, Observed(), "team"))
+
+
+def limit_range(memory: str) -> dict[str, Any]:
+    return {"spec": {"limits": [{"type": "Container", "max": {"memory": memory}}]}}
+
+
+def test_limits_of_the_namespace_are_read_page_by_page():
+    server = Server(limitranges=[limit_range("3k"), limit_range("2k")])
+    assert answers(server, LookUp(limits=True)).limits == MemoryLimits(per_worker=Decimal(2000))
+    assert set(server.requests) == {
+        "/api/v1/namespaces/team/limitranges",
+        "/api/v1/namespaces/team/resourcequotas",
+    }
+
+
+def test_without_the_right_to_see_limits_none_are_known():
+    assert answers(Server(status=403), LookUp(limits=True)).limits == MemoryLimits()
+
+
+def test_an_api_server_that_does_not_answer_is_asked_again_later():
+    with pytest.raises(ApiError):
+        answers(Server(status=503), LookUp(limits=True))
