@@ -108,7 +108,7 @@ def test_no_role_has_a_wildcard(render: Render, field: str) -> None:
 @pytest.mark.parametrize(
     "resource",
     [
-        "secrets", "configmaps", "nodes", "namespaces", "serviceaccounts", "serviceaccounts/token",
+        "secrets", "configmaps", "namespaces", "serviceaccounts", "serviceaccounts/token",
         "pods/exec", "pods/attach", "pods/proxy", "pods/portforward", "pods/ephemeralcontainers",
         "services/proxy", "nodes/proxy", "roles", "clusterroles", "rolebindings",
         "clusterrolebindings", "customresourcedefinitions",
@@ -116,6 +116,16 @@ def test_no_role_has_a_wildcard(render: Render, field: str) -> None:
 )  # fmt: skip
 def test_no_role_reaches(render: Render, resource: str) -> None:
     assert all(resource not in rule["resources"] for rule in rules(render()))
+
+
+def test_nodes_and_limits_are_only_listed(render: Render) -> None:
+    seen = {
+        resource: rule["verbs"]
+        for rule in rules(render())
+        for resource in rule["resources"]
+        if resource in ("nodes", "limitranges", "resourcequotas")
+    }
+    assert seen == {name: ["list"] for name in ("nodes", "limitranges", "resourcequotas")}
 
 
 def test_the_operator_changes_only_what_it_owns(render: Render) -> None:

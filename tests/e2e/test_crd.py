@@ -107,7 +107,9 @@ def test_defaults_are_filled_in(kubectl, crd):
     spec = json.loads(told)["spec"]
     assert spec["suspend"] is False
     assert spec["workers"] == 1
-    assert spec["failurePolicy"] == {"maxRestarts": 3, "backoffSeconds": 10}
+    assert spec["failurePolicy"] == {
+        "maxRestarts": 3, "backoffSeconds": 10, "avoidFailedNodes": True,
+    }  # fmt: skip
 
 
 def test_the_api_server_takes_any_status_that_the_models_can_hold(kubectl, crd, namespace, started):

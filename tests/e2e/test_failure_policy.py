@@ -2,7 +2,10 @@
 
 import json
 
-from support import failed
+import pytest
+
+from steps import EXISTING, python
+from support import failed, first_worker, until
 
 FAILS_AT_STEP_5 = """
 import time, lepton
@@ -85,3 +88,59 @@ def test_memory_grows_after_running_out_of_it_as_far_as_the_namespace_allows(job
     assert any("192Mi of memory instead of 256Mi" in event["message"] for event in events)
     last = jobs.get("job", "hungry-2")["spec"]["template"]["spec"]["containers"][0]
     assert last["resources"]["limits"]["memory"] == "192Mi"
+
+
+SLEEPS = ["sleep", "600"]
+
+
+def end_attempt(jobs, name, number):
+    """Take the running pod of this attempt away, as an eviction would."""
+    jobs.until(name, "runs", lambda s: s.get("attempt") == number and s["phase"] == "Running")
+    pod = first_worker(jobs, name, attempt=number)
+    jobs.kubectl("delete", "pod", "--wait=false", "--grace-period=1", pod)
+    return jobs.until(name, "starts again", lambda s: s.get("attempt") == number + 1)
+
+
+def test_the_only_node_is_not_avoided_whatever_happened_there(jobs):
+    jobs.apply("stay", command=SLEEPS, failurePolicy={"backoffSeconds": 1})
+    end_attempt(jobs, "stay", 1)
+    end_attempt(jobs, "stay", 2)
+    status = jobs.until("stay", "runs", lambda s: s["attempt"] == 3 and s["phase"] == "Running")
+    assert len({a["node"] for a in status["attempts"]}) == 1
+    assert "avoided" not in status.get("placement", {})
+
+
+@pytest.mark.skipif(EXISTING, reason="nodes of an existing cluster are not ours to make")
+def test_a_node_that_ended_two_attempts_is_avoided_where_there_is_another(jobs):
+    # kwok's node ends pods by itself, so the first attempts have to run on the real one.
+    real = {"key": "type", "operator": "NotIn", "values": ["kwok"]}
+    prefers_real = {"weight": 100, "preference": {"matchExpressions": [real]}}
+    template = {
+        "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
+        "affinity": {
+            "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [prefers_real]}
+        },
+    }
+    python("tests/cluster", "nodes", "1")
+    try:
+        jobs.apply("leave", command=SLEEPS, template=template, failurePolicy={"backoffSeconds": 1})
+        end_attempt(jobs, "leave", 1)
+        status = end_attempt(jobs, "leave", 2)
+        (node,) = {a["node"] for a in status["attempts"]}
+        status = jobs.until("leave", "avoids the node", lambda s: s.get("placement"))
+        assert status["placement"]["avoided"] == [node]
+        until("the third attempt's pod exists", lambda: jobs.items("pods", attempt_3("leave")))
+        (pod,) = jobs.items("pods", attempt_3("leave"))
+        until(
+            "it runs elsewhere",
+            lambda: (
+                jobs.get("pod", pod["metadata"]["name"])["spec"].get("nodeName") not in (None, node)
+            ),
+        )
+    finally:
+        python("tests/cluster", "nodes", "0")
+
+
+def attempt_3(name):
+    """Selects the pods of the third attempt."""
+    return f"training.lepton.ai/job-name={name},training.lepton.ai/attempt=3"

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from lepton.spec.base import SpecModel, not_supported_yet, refusal, rule, rules, text_like
+from lepton.spec.base import SpecModel, refusal, rule, rules, text_like
 from lepton_operator.api.names import FailureClass
 
 
@@ -80,5 +80,6 @@ class FailurePolicy(SpecModel):
     """By how much resources.limits.memory grows for the attempt that follows one that ran out of
     memory, such as 50% or 2Gi; resources.requests.memory grows in proportion. It stops at what
     LimitRanges and ResourceQuotas of the namespace allow. Default: no growth."""
-    avoid_failed_nodes: bool | None = not_supported_yet()
-    """Keep away from nodes on which attempts died. Not supported yet."""
+    avoid_failed_nodes: bool = True
+    """Keep away from a node on which two attempts were ended by the infrastructure, but from half
+    of the nodes that the job may run on at most. status.placement.avoided names them."""

@@ -91,6 +91,8 @@ class Reason(StrEnum):
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_FAILED = "AttemptFailed"
     CREATION_REFUSED = "CreationRefused"
+    AVOIDING_NODES = "AvoidingNodes"
+    """An attempt keeps away from nodes on which others died."""
     MEMORY_LIMITED = "MemoryLimited"
     """growMemoryBy asks for more than the namespace allows."""
 

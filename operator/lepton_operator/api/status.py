@@ -146,6 +146,25 @@ class EvaluationStatus(Evaluation):
     """What the last evaluation of the policy measured."""
 
 
+NodeName = Annotated[str, Field(max_length=253)]
+
+
+class PlacementStatus(StatusModel):
+    """Where workers run."""
+
+    avoided: (
+        Annotated[
+            list[NodeName],
+            Field(
+                max_length=MAX_ATTEMPTS_LISTED,
+                json_schema_extra={"x-kubernetes-list-type": "atomic"},
+            ),
+        ]
+        | None
+    ) = None
+    """Nodes that the current attempt keeps away from, since attempts died there."""
+
+
 class LeptonTrainingJobStatus(StatusModel):
     """What was last observed of the job."""
 
@@ -202,6 +221,8 @@ class LeptonTrainingJobStatus(StatusModel):
     """The last evaluation of the policy."""
     model: ModelStatus | None = None
     """The trained model."""
+    placement: PlacementStatus | None = None
+    """Where workers run."""
 
     def to_json_object(self) -> dict[str, Any]:
         """The status as a JSON object with camelCase names, without what is None or empty."""

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-from lepton_operator.app.resources import LIMIT_RANGES, QUOTAS
+from lepton_operator.app.resources import LIMIT_RANGES, NODES, QUOTAS
 from lepton_operator.engine.client import ApiError, Client
 from lepton_operator.engine.resources import Resource
-from lepton_operator.reconcile.observed import MemoryLimits, Observed
+from lepton_operator.reconcile.observed import MemoryLimits, NodeView, Observed
 from lepton_operator.reconcile.plan import LookUp
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,10 @@ class Lookups:
             ranges = [item async for item in self._list(LIMIT_RANGES, namespace)]
             quotas = [item async for item in self._list(QUOTAS, namespace)]
             observed = replace(observed, limits=MemoryLimits.from_objects(ranges, quotas))
+        if wanted.nodes:
+            # Trimmed one by one: a node says a lot about itself.
+            nodes = [NodeView.from_object(item) async for item in self._list(NODES)]
+            observed = replace(observed, nodes=tuple(nodes))
         return observed
 
     async def _list(

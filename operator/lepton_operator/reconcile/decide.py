@@ -18,6 +18,7 @@ from lepton_operator.reconcile import (
     completion,
     failure,
     memory,
+    placement,
     suspension,
     workers,
 )
@@ -115,11 +116,19 @@ def start_attempt(situation: Situation) -> Plan:
     start = attempts.start_time(status, situation.spec.failure_policy, situation.job.uid)
     if start is not None and now < start:
         return Plan(status, delete=delete, again_in=start - now)
-    if memory.has_grown(status) and situation.observed.limits is None:
-        return Plan(status, look_up=LookUp(limits=True))
-    status, events = memory.within_limits(status, situation.spec, situation.observed.limits)
+    observed = situation.observed
+    suspects = placement.suspects(situation)
+    look_up = LookUp(
+        limits=memory.has_grown(status) and observed.limits is None,
+        nodes=bool(suspects) and observed.nodes is None,
+    )
+    if look_up:
+        return Plan(status, look_up=look_up)
+    status, told_of_memory = memory.within_limits(status, situation.spec, observed.limits)
+    status, told_of_nodes = placement.with_avoided(status, situation, suspects)
     # What the objects are made of is what the status says.
     situation = situation.with_status(status)
+    events = (*told_of_memory, *told_of_nodes)
     return Plan(
         status, create=children.missing(situation, with_job=True), delete=delete, events=events
     )
@@ -277,6 +286,7 @@ def _essence(status: LeptonTrainingJobStatus) -> object:
         [(c.type, c.status) for c in status.conditions if c.type != ConditionType.PODS_READY],
         len(status.attempts),
         status.memory,
+        status.placement.avoided if status.placement is not None else None,
     )
 
 

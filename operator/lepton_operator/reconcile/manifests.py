@@ -18,7 +18,7 @@ from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
 from lepton_operator.api import names
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.spec import AccessMode, LeptonTrainingJobSpec, Storage
-from lepton_operator.reconcile import memory
+from lepton_operator.reconcile import memory, scheduling
 from lepton_operator.reconcile.observed import ANNOTATION_INDEX, JobView
 from lepton_operator.reconcile.settings import Settings
 
@@ -224,9 +224,8 @@ def _pod_template(
     }
     if spec.workers > 1:
         pod["subdomain"] = job.name
-    affinity = _affinity(job, spec, attempt)
     for field, value in (
-        ("affinity", affinity),
+        ("affinity", scheduling.affinity(spec, job.status, _labels(job, attempt))),
         ("nodeSelector", dict(template.node_selector)),
         ("tolerations", list(template.tolerations)),
         ("runtimeClassName", template.runtime_class_name),
@@ -362,23 +361,3 @@ def _users_own_temporary(spec: LeptonTrainingJobSpec) -> bool:
         str(mount.get("mountPath", "")).rstrip("/") == TEMPORARY_MOUNT
         for mount in spec.template.volume_mounts
     )
-
-
-def _affinity(job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int) -> Manifest:
-    """The user's affinity; and one node for all workers, where only one can mount the claim."""
-    affinity: Manifest = dict(spec.template.affinity or {})
-    storage = spec.storage
-    if spec.workers == 1 or storage is None or storage.size is None:
-        return affinity
-    if storage.access_mode is AccessMode.READ_WRITE_MANY:
-        return affinity
-    together = dict(affinity.get("podAffinity") or {})
-    required = "requiredDuringSchedulingIgnoredDuringExecution"
-    together[required] = [
-        *(together.get(required) or ()),
-        {
-            "labelSelector": {"matchLabels": _labels(job, attempt)},
-            "topologyKey": "kubernetes.io/hostname",
-        },
-    ]
-    return {**affinity, "podAffinity": together}

@@ -247,6 +247,39 @@ def _counts_workers(quota: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
+class Taint:
+    """What keeps pods from a node that don't tolerate it."""
+
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """A node, as far as it matters to which pods may run there."""
+
+    name: str
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]
+    """Those that keep pods away; one stands for a node that is cordoned."""
+
+    @classmethod
+    def from_object(cls, raw: Mapping[str, Any]) -> "NodeView":
+        """Trim an object as the API server sends it."""
+        metadata, spec = raw["metadata"], raw.get("spec") or {}
+        taints = {
+            Taint(taint["key"], taint.get("value") or "", taint["effect"])
+            for taint in spec.get("taints") or ()
+            if taint.get("effect") in ("NoSchedule", "NoExecute")
+        }
+        if spec.get("unschedulable"):
+            taints.add(Taint("node.kubernetes.io/unschedulable", "", "NoSchedule"))
+        ordered = tuple(sorted(taints, key=lambda taint: (taint.key, taint.value, taint.effect)))
+        return cls(metadata["name"], dict(metadata.get("labels") or {}), ordered)
+
+
+@dataclass(frozen=True)
 class Observed:
     """The children of one job as last seen, and what its pods said."""
 
@@ -268,3 +301,5 @@ class Observed:
     """Which object of somebody else has a name that an object of this job needs, if one has."""
     limits: MemoryLimits | None = None
     """What the namespace allows; None unless a plan asked to look it up."""
+    nodes: tuple[NodeView, ...] | None = None
+    """All nodes; None unless a plan asked to look them up."""

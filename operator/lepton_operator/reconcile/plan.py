@@ -33,6 +33,11 @@ class LookUp:
 
     limits: bool = False
     """LimitRanges and ResourceQuotas of the job's namespace."""
+    nodes: bool = False
+    """All nodes."""
+
+    def __bool__(self) -> bool:
+        return self.limits or self.nodes
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 
 from lepton_operator.app.lookups import Lookups
 from lepton_operator.engine.errors import ApiError
-from lepton_operator.reconcile.observed import MemoryLimits, Observed
+from lepton_operator.reconcile.observed import MemoryLimits, NodeView, Observed
 from lepton_operator.reconcile.plan import LookUp
 
 
@@ -51,6 +51,16 @@ def test_limits_of_the_namespace_are_read_page_by_page():
 
 def test_without_the_right_to_see_limits_none_are_known():
     assert answers(Server(status=403), LookUp(limits=True)).limits == MemoryLimits()
+
+
+def test_nodes_are_listed_and_trimmed():
+    server = Server(nodes=[{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}])
+    assert answers(server, LookUp(nodes=True)).nodes == (
+        NodeView("a", {}, ()),
+        NodeView("b", {}, ()),
+    )
+    assert set(server.requests) == {"/api/v1/nodes"}
+    assert answers(Server(status=403), LookUp(nodes=True)).nodes == ()
 
 
 def test_an_api_server_that_does_not_answer_is_asked_again_later():

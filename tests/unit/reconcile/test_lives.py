@@ -28,7 +28,7 @@ def fails_once(world: World) -> None:
     world.run(world.all_run)
     world.run(lambda: world.job["status"]["phase"] == "Running")
     world.end(world.running(1), 1, word("ValueError: boom", "train.py:3"))
-    world.run(lambda: world.job["status"]["attempt"] == 2 and world.all_run())
+    world.run(lambda: world.runs(2))
     happy(world)
 
 
@@ -47,7 +47,7 @@ def pod_deleted(world: World) -> None:
     world.run(world.all_run)
     world.run(lambda: world.job["status"]["phase"] == "Running")
     world.delete("Pod", world.running(0)["metadata"]["name"])
-    world.run(lambda: world.job["status"]["attempt"] == 2 and world.all_run())
+    world.run(lambda: world.runs(2))
     happy(world)
 
 
@@ -56,14 +56,14 @@ def job_deleted(world: World) -> None:
     world.run(world.all_run)
     world.run(lambda: world.job["status"]["phase"] == "Running")
     world.delete("Job", "job-1")
-    world.run(lambda: world.job["status"]["attempt"] == 2 and world.all_run())
+    world.run(lambda: world.runs(2))
     happy(world)
 
 
 def fails_for_good(world: World) -> None:
     """Every attempt raises."""
     for attempt in (1, 2, 3):
-        world.run(lambda n=attempt: world.job["status"].get("attempt") == n and world.all_run())
+        world.run(lambda n=attempt: world.runs(n))
         world.end(world.running(0), 3, word("RuntimeError: no"))
     world.run(lambda: world.finished)
 
@@ -72,7 +72,7 @@ def fails_at_the_same_step(world: World) -> None:
     """Rank 1 raises at step 40 in every attempt."""
     world.change_spec(failurePolicy={"maxRestarts": 50, "backoffSeconds": 4})
     for attempt in (1, 2, 3):
-        world.run(lambda n=attempt: world.job["status"].get("attempt") == n and world.all_run())
+        world.run(lambda n=attempt: world.runs(n))
         world.progress = Progress(step=40, total_steps=100)
         world.run(lambda: world.job["status"].get("progress", {}).get("step") == 40)
         world.end(world.running(1), 1, word("ValueError: boom"))
@@ -88,7 +88,7 @@ def ends_by_rule(world: World) -> None:
     world.change_spec(failurePolicy={"maxRestarts": 0, "backoffSeconds": 4, "rules": rules})
     world.run(world.all_run)
     world.end(world.running(0), 75)
-    world.run(lambda: world.job["status"]["attempt"] == 2 and world.all_run())
+    world.run(lambda: world.runs(2))
     world.end(world.running(0), 3)
     world.run(lambda: world.finished)
 
@@ -101,9 +101,18 @@ def out_of_memory(world: World) -> None:
     )
     world.limits = MemoryLimits(per_worker=Decimal(4 * 2**30))
     for attempt in (1, 2):
-        world.run(lambda n=attempt: world.job["status"].get("attempt") == n and world.all_run())
+        world.run(lambda n=attempt: world.runs(n))
         world.end(world.running(1), 137, reason="OOMKilled")
-    world.run(lambda: world.job["status"]["attempt"] == 3 and world.all_run())
+    world.run(lambda: world.runs(3))
+    happy(world)
+
+
+def bad_node(world: World) -> None:
+    """Rank 1's node loses two pods; the third attempt is elsewhere."""
+    for attempt in (1, 2):
+        world.run(lambda n=attempt: world.runs(n))
+        world.delete("Pod", world.running(1)["metadata"]["name"])
+    world.run(lambda: world.runs(3))
     happy(world)
 
 
@@ -117,6 +126,7 @@ LIVES = [
     fails_at_the_same_step,
     ends_by_rule,
     out_of_memory,
+    bad_node,
 ]
 
 
@@ -139,7 +149,7 @@ def essence(world: World) -> object:
         status["interruptions"],
         [(a["number"], a["class"], a["message"]) for a in status.get("attempts", ())],
         [(c["type"], c["status"], c["reason"], c["message"]) for c in status["conditions"]],
-        status.get("memory"),
+        (status.get("memory"), status.get("placement")),
         sorted(name for kind, name in world.objects if kind != "Pod"),
     )
 
@@ -213,6 +223,16 @@ def test_memory_grows_until_the_namespace_allows_no_more():
     assert world.events.count("MemoryLimited") == 1
     last = world.objects["Job", "job-3"]["spec"]["template"]["spec"]["containers"][0]
     assert last["resources"]["limits"]["memory"] == "4Gi"
+
+
+def test_a_node_that_ended_two_attempts_is_avoided():
+    world = new_world()
+    bad_node(world)
+    assert world.job["status"]["placement"] == {"avoided": ["node-1"]}
+    assert world.events.count("AvoidingNodes") == 1
+    nodes = {p["spec"]["nodeName"] for p in world.of("Pod") if world.rank(p) == 1}
+    assert "node-1" not in nodes
+    assert len(world.look_ups) == 1
 
 
 def test_a_job_that_uses_none_of_it_has_nothing_looked_up():

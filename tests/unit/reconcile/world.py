@@ -19,6 +19,7 @@ from lepton_operator.reconcile.decide import decide
 from lepton_operator.reconcile.observed import (
     JobView,
     MemoryLimits,
+    NodeView,
     Observed,
     PlainView,
     PodView,
@@ -52,6 +53,7 @@ class World:
         self.objects: dict[tuple[str, str], Json] = {}
         self.words: dict[str, LastWord] = {}
         self.progress: Progress | None = None
+        self.nodes: list[Json] = [{"metadata": {"name": f"node-{n}"}} for n in range(4)]
         self.limits = MemoryLimits()
         self.look_ups: list[LookUp] = []
         self.events: list[str] = []
@@ -89,7 +91,12 @@ class World:
 
     def with_answers(self, wanted: LookUp, observed: Observed) -> Observed:
         """What was observed, and what the plan asked to look up."""
-        return replace(observed, limits=self.limits if wanted.limits else None)
+        nodes = tuple(NodeView.from_object(node) for node in self.nodes)
+        return replace(
+            observed,
+            limits=self.limits if wanted.limits else None,
+            nodes=nodes if wanted.nodes else None,
+        )
 
     def carry_out(self, job: TrainingJob, plan: Plan) -> None:
         """The plan's writes in their order."""
@@ -244,9 +251,27 @@ class World:
                 "annotations": {INDEX: str(rank)},
                 "ownerReferences": [{"uid": metadata["uid"], "controller": True}],
             },
-            "spec": {"nodeName": f"node-{rank}", "containers": [{"name": "worker"}]},
+            "spec": {
+                "nodeName": self._place(template["spec"], rank),
+                "containers": [{"name": "worker"}],
+            },
             "status": {"phase": "Pending", "startTime": self.now.isoformat()},
         }  # fmt: skip
+
+    def _place(self, pod: Json, rank: int) -> str:
+        """The scheduler: a node by rank, of those that are not to be avoided."""
+        terms = (
+            pod.get("affinity", {})
+            .get("nodeAffinity", {})
+            .get("requiredDuringSchedulingIgnoredDuringExecution", {})
+            .get("nodeSelectorTerms", [{}])
+        )
+        fields = [field for term in terms for field in term.get("matchFields", ())]
+        assert all((f["key"], f["operator"]) == ("metadata.name", "NotIn") for f in fields)
+        avoided = {name for field in fields for name in field["values"]}
+        names = [node["metadata"]["name"] for node in self.nodes]
+        free = [name for name in names if name not in avoided]
+        return free[rank % len(free)]
 
     def _kubelet(self, pod: Json, batch: Json | None) -> None:
         metadata, status = pod["metadata"], pod["status"]
@@ -309,6 +334,17 @@ class World:
     def all_run(self) -> bool:
         """Whether every worker runs."""
         return all(self.running(rank) for rank in range(self.job["spec"].get("workers", 1)))
+
+    def runs(self, attempt: int) -> bool:
+        """Whether every worker of this attempt runs, and the status has this attempt."""
+        pods = [self.running(rank) for rank in range(self.job["spec"].get("workers", 1))]
+        label = "training.lepton.ai/attempt"
+        return self.job["status"].get("attempt") == attempt and all(
+            pod is not None
+            and pod["metadata"]["labels"][label] == str(attempt)
+            and "deletionTimestamp" not in pod["metadata"]
+            for pod in pods
+        )
 
     def work_ends_well(self) -> None:
         """Every program that runs exits with 0."""
