@@ -136,6 +136,7 @@ def test_the_operator_changes_only_what_it_owns(render: Render) -> None:
         for resource in rule["resources"]
     }
     assert {name: verbs for name, verbs in changes.items() if verbs} == {
+        "training.lepton.ai/leptontrainingjobs": {"delete"},
         "training.lepton.ai/leptontrainingjobs/status": {"update", "patch"},
         "training.lepton.ai/leptontrainingjobs/finalizers": {"update"},
         "batch/jobs": {"create", "patch", "delete"},

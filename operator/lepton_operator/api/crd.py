@@ -8,7 +8,7 @@ from lepton_operator.api.schema import structural_schema
 from lepton_operator.api.spec import LeptonTrainingJobSpec
 from lepton_operator.api.status import LeptonTrainingJobStatus
 
-CHANGEABLE_AFTER_START = frozenset({"suspend", "failurePolicy"})
+CHANGEABLE_AFTER_START = frozenset({"suspend", "failurePolicy", "ttlSecondsAfterFinished"})
 
 
 def started() -> str:

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     """Reasons of conditions and events."""
 
     # PodsReady
+    WAITING_FOR_START = "WaitingForStart"
     STARTING = "Starting"
     ALL_PODS_READY = "AllPodsReady"
     PODS_PENDING = "PodsPending"
@@ -73,6 +74,8 @@ class Reason(StrEnum):
     CONTAINER_CANNOT_START = "ContainerCannotStart"
     MAX_RESTARTS_EXCEEDED = "MaxRestartsExceeded"
     MAX_INTERRUPTIONS_EXCEEDED = "MaxInterruptionsExceeded"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    PENDING_DEADLINE_EXCEEDED = "PendingDeadlineExceeded"
     FAILED_BY_RULE = "FailedByRule"
     REPEATED_FAILURE = "RepeatedFailure"
     """The same rank failed at the same step again; as an event, before it is for good."""

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
 from lepton.spec.agent import AgentSpec
 from lepton.spec.base import RULES, SpecModel, not_supported_yet, refusal, rule, rules, text_like
@@ -37,6 +37,11 @@ ObjectName = Annotated[
 ]
 OpenObject = Annotated[dict[str, Any], Field(max_length=64)]
 """An object whose fields the Kubernetes API itself checks when the pod is made of them."""
+
+
+LONGEST_SECONDS = 10 * 365 * 86_400
+"""Ten years; more is none."""
+Seconds = Annotated[int, Field(ge=1, le=LONGEST_SECONDS)]
 
 
 class ImagePullPolicy(StrEnum):
@@ -319,16 +324,18 @@ class LeptonTrainingJobSpec(SpecModel):
     again, training continues from it."""
     managed_by: Annotated[str, Field(max_length=253)] | None = not_supported_yet()
     """Controller that manages the job. Not supported yet."""
-    start_at: Annotated[str, Field(max_length=64)] | None = not_supported_yet()
-    """Time to start at. Not supported yet."""
-    active_deadline_seconds: Annotated[int, Field(ge=1)] | None = not_supported_yet()
-    """Limit of running time. Not supported yet."""
-    pending_deadline_seconds: Annotated[int, Field(ge=1)] | None = not_supported_yet()
-    """Limit of waiting time. Not supported yet."""
+    start_at: AwareDatetime | None = None
+    """Time before which the job does not start, such as 2026-12-24T22:00:00Z. Default: at once."""
+    active_deadline_seconds: Seconds | None = None
+    """For how long its pods may run, over all attempts; then the job fails. Time in which none
+    runs, such as between attempts or while suspended, does not count. Default: no limit."""
+    pending_deadline_seconds: Seconds | None = None
+    """How long an attempt's workers may wait until all of them run; then the job fails, with what
+    they wait for. Default: no limit."""
     progress_deadline_seconds: Annotated[int, Field(ge=1)] | None = not_supported_yet()
     """Limit of time without progress. Not supported yet."""
-    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = not_supported_yet()
-    """Seconds after which a finished job is deleted. Not supported yet."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=LONGEST_SECONDS)] | None = None
+    """Seconds after its end at which the job is deleted, with all that it owns. Default: never."""
 
     @model_validator(mode="after")
     def _fields_agree(self) -> "LeptonTrainingJobSpec":

@@ -188,6 +188,10 @@ class LeptonTrainingJobStatus(StatusModel):
     interruptions: Count = 0
     """Restarts among them that don't count towards failurePolicy.maxRestarts: after interruptions
     by the infrastructure, and where a rule says RestartFree."""
+    active_seconds: Count | None = None
+    """For how long pods have run up to activeSince; kept where activeDeadlineSeconds limits it."""
+    active_since: datetime | None = None
+    """Since when pods run; absent while none does."""
     memory: Annotated[str, Field(max_length=64)] | None = None
     """Memory limit of each worker, once failurePolicy.growMemoryBy has raised it."""
     conditions: Annotated[

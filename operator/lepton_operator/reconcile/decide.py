@@ -15,7 +15,9 @@ from lepton_operator.api.validation import InvalidSpec, parse_spec
 from lepton_operator.reconcile import (
     attempts,
     children,
+    cleanup,
     completion,
+    deadlines,
     failure,
     memory,
     placement,
@@ -48,7 +50,7 @@ def decide(job: TrainingJob, observed: Observed, settings: Settings, now: dateti
     if job.deleting:
         return Plan(job.status)
     if job.status.is_true(ConditionType.FINISHED):
-        return Plan(job.status, delete=children.unfinished_jobs(job, observed))
+        return cleanup.after_the_end(job, observed, settings, now)
     seen = job.status.model_copy(update={"observed_generation": job.generation})
     try:
         spec = parse_spec(job.spec)
@@ -66,19 +68,36 @@ def advance(situation: Situation) -> Plan:
     """The next step of a job that has not finished."""
     status, spec, current = situation.status, situation.spec, situation.current_job
     if status.attempt == 0:
-        return rest(situation) if spec.suspend else count_first_attempt(situation)
+        return begin(situation)
     if current is None:
         if spec.suspend:
             return rest(situation)
         if ready_reason(status) in EXISTED and not status.is_true(ConditionType.SUSPENDED):
             return after_failure(situation, failure.job_deleted(status.attempt))
-        return start_attempt(situation)
+        over = deadlines.exceeded(status, situation)
+        return give_up(situation, *over) if over is not None else start_attempt(situation)
     if current.complete:
         return complete(situation)
     found = failure.find_failure(situation)
     if isinstance(found, Failure):
         return after_failure(situation, found)
+    over = deadlines.exceeded(deadlines.with_clock(status, situation), situation)
+    if over is not None:
+        return give_up(situation, *over)
     return keep_running(situation, found)
+
+
+def begin(situation: Situation) -> Plan:
+    """Count the first attempt, unless the job is to rest or to wait for its time."""
+    if situation.spec.suspend:
+        return rest(situation)
+    wait = deadlines.until_start(situation)
+    if wait is None:
+        return count_first_attempt(situation)
+    status = suspension.with_suspension(situation.status, situation)
+    reason, text = Reason.WAITING_FOR_START, deadlines.start_text(situation)
+    status = with_condition(status, ConditionType.PODS_READY, False, reason, text, situation.now)
+    return Plan(status, again_in=wait)
 
 
 def count_first_attempt(situation: Situation) -> Plan:
@@ -136,15 +155,17 @@ def start_attempt(situation: Situation) -> Plan:
 
 def keep_running(situation: Situation, waiting: NotYet | None) -> Plan:
     """The attempt goes on: report it, and suspend or resume it as asked."""
-    status = workers.with_workers(situation.status, situation)
-    status = with_progress(status, situation)
+    status = deadlines.with_clock(with_what_is_seen(situation), situation)
     status = suspension.with_suspension(status, situation)
     change = suspension.change_of_job(situation)
     current = situation.current_job
     differs = current is not None and current.suspended is not situation.spec.suspend
-    again = waiting.look_again_in if waiting is not None else None
-    if differs and change is None:
-        again = SOON if again is None else min(again, SOON)
+    again = soonest(
+        waiting.look_again_in if waiting is not None else None,
+        SOON if differs and change is None else None,
+        deadlines.active_time_left(status, situation) if status.active_since else None,
+        deadlines.pending_time_left(situation),
+    )
     return Plan(
         status,
         create=children.missing(situation, with_job=False),
@@ -152,6 +173,16 @@ def keep_running(situation: Situation, waiting: NotYet | None) -> Plan:
         delete=children.superseded_jobs(situation),
         again_in=again,
     )
+
+
+def soonest(*waits: timedelta | None) -> timedelta | None:
+    """The shortest of the times that are known."""
+    return min((wait for wait in waits if wait is not None), default=None)
+
+
+def with_what_is_seen(situation: Situation) -> LeptonTrainingJobStatus:
+    """The status with what the pods are and say now."""
+    return with_progress(workers.with_workers(situation.status, situation), situation)
 
 
 def with_progress(status: LeptonTrainingJobStatus, situation: Situation) -> LeptonTrainingJobStatus:
@@ -175,10 +206,11 @@ def with_progress(status: LeptonTrainingJobStatus, situation: Situation) -> Lept
 
 def complete(situation: Situation) -> Plan:
     """All workers ended well: wait for the last word, then say so."""
-    status = workers.with_workers(situation.status, situation)
+    status = with_what_is_seen(situation)
     if completion.may_still_speak(situation):
-        return Plan(with_progress(status, situation), again_in=timedelta(seconds=1))
-    status, message = completion.with_outcome(with_progress(status, situation), situation)
+        return Plan(status, again_in=timedelta(seconds=1))
+    status, message = completion.with_outcome(status, situation)
+    status = deadlines.with_clock_stopped(status, situation)
     now, reason = situation.now, Reason.TRAINING_COMPLETE
     for kind, value in (
         (ConditionType.PODS_READY, False),
@@ -194,8 +226,7 @@ def after_failure(situation: Situation, found: Failure) -> Plan:
     """Note the failed attempt; then count the next one, or fail for good."""
     spec, settings, now = situation.spec, situation.settings, situation.now
     policy = spec.failure_policy
-    status = workers.with_workers(situation.status, situation)
-    status = with_progress(status, situation)
+    status = deadlines.with_clock_stopped(with_what_is_seen(situation), situation)
     step = completion.step_reached(situation, status)
     status = status.model_copy(update={"progress": stale(status.progress)})
     uid = situation.job.uid
@@ -223,6 +254,12 @@ def after_failure(situation: Situation, found: Failure) -> Plan:
         # At least a look at once: the batch Job is to end, and what comes next depends on pods.
         again_in=min(wait, SOON),
     )
+
+
+def give_up(situation: Situation, reason: Reason, message: str) -> Plan:
+    """The job has failed for good though no attempt of it has."""
+    status = deadlines.with_clock_stopped(with_what_is_seen(situation), situation)
+    return fail(situation.job, situation.observed, status, reason, message, situation.now)
 
 
 def fail(

@@ -10,6 +10,8 @@ from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.names import ANNOTATION_DESIRED_HASH, LABEL_ATTEMPT, LABEL_JOB_NAME
 from lepton_operator.reconcile.quantities import quantity
 
+UNPLACED = ("Unschedulable", "SchedulingGated")
+"""Reasons of PodScheduled while the scheduler does not place a pod, or may not."""
 ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -66,7 +68,11 @@ class PlainView(ChildView):
 class JobView(ChildView):
     """A batch/v1 Job: one attempt."""
 
+    started_time: datetime | None
+    """When the Job controller began with it, or went on after it was suspended."""
     suspended: bool
+    suspended_time: datetime | None
+    """Since when it is suspended."""
     complete: bool
     failed: bool
     finished_time: datetime | None
@@ -94,7 +100,9 @@ class JobView(ChildView):
         failing = true.get("FailureTarget") or true.get("Failed") or {}
         return cls(
             **cls.common(raw),
+            started_time=parse_time(status.get("startTime")),
             suspended=bool((raw.get("spec") or {}).get("suspend")),
+            suspended_time=parse_time(true.get("Suspended", {}).get("lastTransitionTime")),
             complete="Complete" in true,
             failed="Failed" in true,
             finished_time=parse_time(last.get("lastTransitionTime")),
@@ -134,6 +142,8 @@ class PodView(ChildView):
     termination_message: str | None
     started_time: datetime | None
     """When the kubelet took the pod on."""
+    running_since: datetime | None
+    """When the training container started, also once it has ended."""
     finished_time: datetime | None
     delete_requested_time: datetime | None
     """When somebody asked for the pod's deletion: its deletionTimestamp less the grace period."""
@@ -152,10 +162,11 @@ class PodView(ChildView):
         state = _container_state(raw)
         waiting = state.get("waiting") or {}
         ended = state.get("terminated") or {}
+        ran = ended or state.get("running") or {}
         disruption = conditions.get("DisruptionTarget", {})
         disrupted = disruption.get("status") == "True"
         scheduled = conditions.get("PodScheduled", {})
-        unplaced = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+        unplaced = scheduled.get("status") == "False" and scheduled.get("reason") in UNPLACED
         finished = parse_time(ended.get("finishedAt"))
         if finished is None and disrupted and status.get("phase") == "Failed":
             finished = parse_time(disruption.get("lastTransitionTime"))
@@ -175,6 +186,7 @@ class PodView(ChildView):
             termination_reason=ended.get("reason"),
             termination_message=ended.get("message"),
             started_time=parse_time(status.get("startTime")),
+            running_since=parse_time(ran.get("startedAt")),
             finished_time=finished,
             delete_requested_time=_delete_requested_time(metadata),
         )

@@ -13,7 +13,7 @@ from lepton_operator.api.status import LeptonTrainingJobStatus
 class Deletion:
     """An object to delete, provided that it is still the one that was seen."""
 
-    kind: Literal["Job", "Service", "PersistentVolumeClaim", "Pod"]
+    kind: Literal["Job", "LeptonTrainingJob"]
     name: str
     uid: str
 

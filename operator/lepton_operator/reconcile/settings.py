@@ -17,3 +17,5 @@ class Settings:
     """Restarts beside maxRestarts, mostly after infrastructure failures, before the job fails."""
     last_word_wait: timedelta = timedelta(seconds=30)
     """How long to wait for the pods of a finished Job to show their last word."""
+    finished_pods_kept: timedelta | None = None
+    """How long pods of a finished job stay, for their logs; None: as long as the job."""

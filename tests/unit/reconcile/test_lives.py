@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from situations import word
-from world import Crash, World
+from world import START, Crash, World
 
 from lepton.spec.report import Progress
 from lepton_operator.api.job import TrainingJob
@@ -116,6 +116,33 @@ def bad_node(world: World) -> None:
     happy(world)
 
 
+def runs_too_long(world: World) -> None:
+    """Rests for longer than it may run, then runs out of time."""
+    world.change_spec(activeDeadlineSeconds=40)
+    world.run(lambda: world.runs(1))
+    world.run_for(20)
+    world.change_spec(suspend=True)
+    world.run(lambda: world.job["status"]["phase"] == "Suspended")
+    world.run_for(60)
+    world.change_spec(suspend=False)
+    world.run(lambda: world.finished)
+
+
+def finds_no_node(world: World) -> None:
+    """No node has room for the pods."""
+    world.change_spec(pendingDeadlineSeconds=30)
+    world.unplaceable = "0/3 nodes are available: 3 Insufficient cpu."
+    world.run(lambda: world.finished)
+
+
+def begins_later(world: World) -> None:
+    """Has a time at which to start."""
+    world.change_spec(startAt="2026-01-01T00:01:00Z")
+    world.run(lambda: world.now >= START + timedelta(seconds=50))
+    assert world.of("Job") == []
+    fails_once(world)
+
+
 LIVES = [
     happy,
     fails_once,
@@ -127,6 +154,9 @@ LIVES = [
     ends_by_rule,
     out_of_memory,
     bad_node,
+    runs_too_long,
+    finds_no_node,
+    begins_later,
 ]
 
 
@@ -233,6 +263,39 @@ def test_a_node_that_ended_two_attempts_is_avoided():
     nodes = {p["spec"]["nodeName"] for p in world.of("Pod") if world.rank(p) == 1}
     assert "node-1" not in nodes
     assert len(world.look_ups) == 1
+
+
+def test_only_time_in_which_pods_run_counts():
+    world = new_world()
+    runs_too_long(world)
+    status = world.job["status"]
+    assert (status["reason"], status["restarts"]) == ("DeadlineExceeded", 0)
+    assert 40 <= status["activeSeconds"] <= 42
+    assert "activeSince" not in status
+    assert (world.now - START).total_seconds() > 100
+
+
+def test_a_job_without_a_node_says_what_no_node_has():
+    world = new_world()
+    finds_no_node(world)
+    (told,) = (c for c in world.job["status"]["conditions"] if c["type"] == "Failed")
+    assert told["reason"] == "PendingDeadlineExceeded"
+    assert told["message"].endswith(
+        "rank 0 can't be placed: none of 3 nodes will do: not enough free cpu (3)"
+    )
+
+
+def test_a_finished_job_goes_after_its_time_and_is_not_touched_before():
+    world = new_world()
+    world.change_spec(ttlSecondsAfterFinished=100)
+    happy(world)
+    before = len(world.writes)
+    world.tick(99)
+    assert world.reconcile() == timedelta(seconds=1)
+    assert len(world.writes) == before
+    world.tick(1)
+    world.reconcile()
+    assert world.gone
 
 
 def test_a_job_that_uses_none_of_it_has_nothing_looked_up():

@@ -54,6 +54,8 @@ class World:
         self.words: dict[str, LastWord] = {}
         self.progress: Progress | None = None
         self.nodes: list[Json] = [{"metadata": {"name": f"node-{n}"}} for n in range(4)]
+        self.gone = False
+        self.unplaceable: str | None = None
         self.limits = MemoryLimits()
         self.look_ups: list[LookUp] = []
         self.events: list[str] = []
@@ -113,6 +115,10 @@ class World:
             self._apply(manifest)
         for deletion in plan.delete:
             self._wrote(f"delete {deletion.kind} {deletion.name}")
+            if deletion.kind == "LeptonTrainingJob":
+                assert deletion.uid == self.job["metadata"]["uid"]
+                self.gone = True
+                continue
             there = self.objects.get((deletion.kind, deletion.name))
             if there is not None and there["metadata"]["uid"] == deletion.uid:
                 self.delete(deletion.kind, deletion.name)
@@ -217,10 +223,14 @@ class World:
         elif len(done) == batch["spec"]["completions"]:
             self._condition(batch, "Complete")
         elif batch["spec"]["suspend"]:
+            if batch["status"].pop("startTime", None) is not None:
+                self._condition(batch, "Suspended")
             for pod in live:
                 pod["untracked"] = True
                 self.delete("Pod", pod["metadata"]["name"])
         else:
+            if "startTime" not in batch["status"]:
+                batch["status"] = {"startTime": self.now.isoformat()}
             present = {self.rank(p) for p in pods}
             for rank in sorted(set(range(batch["spec"]["completions"])) - present):
                 self._make_pod(batch, rank)
@@ -285,9 +295,17 @@ class World:
             counted = batch is None or pod.get("untracked") or batch["status"].get("conditions")
             if counted:
                 del self.objects["Pod", name]
+        elif status["phase"] == "Pending" and self.unplaceable is not None:
+            told = {"reason": "Unschedulable", "message": self.unplaceable}
+            status["conditions"] = [{"type": "PodScheduled", "status": "False", **told}]
         elif status["phase"] == "Pending":
             ready = {"type": "Ready", "status": "True"}
-            status |= {"phase": "Running", "conditions": [ready]}
+            state = {"running": {"startedAt": self.now.isoformat()}}
+            status |= {
+                "phase": "Running",
+                "conditions": [ready],
+                "containerStatuses": [{"name": "worker", "state": state}],
+            }
 
     def end(
         self, pod: Json, code: int, word: LastWord | None = None, reason: str | None = None
@@ -295,6 +313,8 @@ class World:
         """A pod's program exits."""
         told = {"exitCode": code, "reason": reason or ("Error" if code else "Completed")}
         told["finishedAt"] = self.now.isoformat()
+        for before in pod["status"].get("containerStatuses", ()):
+            told["startedAt"] = before["state"]["running"]["startedAt"]
         pod["status"] |= {
             "phase": "Failed" if code else "Succeeded",
             "conditions": [],
@@ -330,6 +350,11 @@ class World:
             self.step()
             self.tick(1)
         raise AssertionError(f"not reached in {limit} s: {json.dumps(self.job, indent=1)}")
+
+    def run_for(self, seconds: float) -> None:
+        """Operator and controllers go on for so long."""
+        end = self.now + timedelta(seconds=seconds)
+        self.run(lambda: self.now >= end)
 
     def all_run(self) -> bool:
         """Whether every worker runs."""
