@@ -23,6 +23,8 @@ CHANGES = {
     "storage": {"storage": {"size": "20Gi"}},
     "startAt": {"startAt": "2027-01-01T00:00:00Z"},
     "activeDeadlineSeconds": {"activeDeadlineSeconds": 60},
+    "pendingDeadlineSeconds": {"pendingDeadlineSeconds": 60},
+    "progressDeadlineSeconds": {"progressDeadlineSeconds": 60},
 }
 
 

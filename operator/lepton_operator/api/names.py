@@ -47,6 +47,7 @@ class ConditionType(StrEnum):
 
     PODS_READY = "PodsReady"
     SUSPENDED = "Suspended"
+    STALLED = "Stalled"
     COMPLETE = "Complete"
     FAILED = "Failed"
     FINISHED = "Finished"
@@ -65,6 +66,10 @@ class Reason(StrEnum):
     # Suspended
     SUSPENDED = "Suspended"
     RESUMED = "Resumed"
+    # Stalled
+    NO_PROGRESS = "NoProgress"
+    NON_FINITE = "NonFiniteMetrics"
+    PROGRESSING = "Progressing"
     # Complete
     TRAINING_COMPLETE = "TrainingComplete"
     # Failed

@@ -332,8 +332,10 @@ class LeptonTrainingJobSpec(SpecModel):
     pending_deadline_seconds: Seconds | None = None
     """How long an attempt's workers may wait until all of them run; then the job fails, with what
     they wait for. Default: no limit."""
-    progress_deadline_seconds: Annotated[int, Field(ge=1)] | None = not_supported_yet()
-    """Limit of time without progress. Not supported yet."""
+    progress_deadline_seconds: Seconds | None = None
+    """How long a running attempt may be without a new step, as lepton's trainer and lepton.report
+    tell them; the first step gets three times as long, and at least 10 minutes. Then the attempt
+    has failed in class Stalled. Default: no limit."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=LONGEST_SECONDS)] | None = None
     """Seconds after its end at which the job is deleted, with all that it owns. Default: never."""
 

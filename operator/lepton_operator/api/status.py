@@ -38,7 +38,7 @@ class Condition(StatusModel):
     """One observation of the job, as Kubernetes' own conditions."""
 
     type: Annotated[str, Field(max_length=316)]
-    """What is observed: PodsReady, Suspended, Complete, Failed or Finished."""
+    """What is observed: PodsReady, Suspended, Stalled, Complete, Failed or Finished."""
     status: Literal["True", "False", "Unknown"]
     """Whether it is so."""
     reason: Annotated[str, Field(max_length=128)]
@@ -93,6 +93,8 @@ class ProgressStatus(StatusModel):
     """What the program last said."""
     updated_time: datetime | None = None
     """When these figures were read."""
+    last_step_time: datetime | None = None
+    """When the step was last seen to have moved in the current attempt."""
 
 
 class Metric(StatusModel):
@@ -204,7 +206,7 @@ class LeptonTrainingJobStatus(StatusModel):
             },
         ),
     ] = Field(default_factory=list)
-    """Observations: PodsReady, Suspended, Complete, Failed, Finished."""
+    """Observations: PodsReady, Suspended, Stalled, Complete, Failed, Finished."""
     workers: WorkersStatus | None = None
     """Pods of the current attempt."""
     progress: ProgressStatus | None = None

@@ -127,6 +127,8 @@ class Reconciler:
             claims=claims,
             progress=sample.progress if sample else None,
             progress_time=sample.time if sample else None,
+            asked_time=self._board.last_asked(job.key, job.status.attempt),
+            non_finite=sample.non_finite if sample else (),
             trend=sample.trend if sample else None,
             last_words=last_words,
             log_tails=await self._logs_of(job, silent),

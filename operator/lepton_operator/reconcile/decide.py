@@ -21,6 +21,7 @@ from lepton_operator.reconcile import (
     failure,
     memory,
     placement,
+    stalling,
     suspension,
     workers,
 )
@@ -32,11 +33,13 @@ from lepton_operator.reconcile.conditions import (
     with_phase,
 )
 from lepton_operator.reconcile.failure import Failure, NotYet
+from lepton_operator.reconcile.manifests import begins_from_zero
 from lepton_operator.reconcile.observed import Observed
 from lepton_operator.reconcile.plan import EventNote, LookUp, Plan
 from lepton_operator.reconcile.progress import latest_reward, metrics, progress_status, stale
 from lepton_operator.reconcile.settings import Settings
 from lepton_operator.reconcile.situation import Situation
+from lepton_operator.reconcile.stalling import Stall
 from lepton_operator.reconcile.text import one_line, plural
 
 AT_ONCE = timedelta(0)
@@ -84,7 +87,10 @@ def advance(situation: Situation) -> Plan:
     over = deadlines.exceeded(deadlines.with_clock(status, situation), situation)
     if over is not None:
         return give_up(situation, *over)
-    return keep_running(situation, found)
+    stall = stalling.find_stall(with_what_is_seen(situation), situation)
+    if found is None and isinstance(stall, Stall) and stall.time_left <= AT_ONCE:
+        return after_failure(situation, stall.failure(situation))
+    return keep_running(situation, found, stall)
 
 
 def begin(situation: Situation) -> Plan:
@@ -153,15 +159,19 @@ def start_attempt(situation: Situation) -> Plan:
     )
 
 
-def keep_running(situation: Situation, waiting: NotYet | None) -> Plan:
-    """The attempt goes on: report it, and suspend or resume it as asked."""
+def keep_running(
+    situation: Situation, waiting: NotYet | None, stall: Stall | NotYet | None
+) -> Plan:
+    """The attempt goes on, for now: report it, and suspend or resume it as asked."""
     status = deadlines.with_clock(with_what_is_seen(situation), situation)
+    status = stalling.with_stall(status, stall, situation.now)
     status = suspension.with_suspension(status, situation)
     change = suspension.change_of_job(situation)
     current = situation.current_job
     differs = current is not None and current.suspended is not situation.spec.suspend
     again = soonest(
         waiting.look_again_in if waiting is not None else None,
+        stall.look_again_in if stall is not None else None,
         SOON if differs and change is None else None,
         deadlines.active_time_left(status, situation) if status.active_since else None,
         deadlines.pending_time_left(situation),
@@ -197,6 +207,7 @@ def with_progress(status: LeptonTrainingJobStatus, situation: Situation) -> Lept
                 time=_whole_seconds(situation.observed.progress_time),
                 trend=situation.observed.trend,
                 previous=status.progress,
+                from_zero=begins_from_zero(situation.spec),
             ),
             "metrics": metrics(said.metrics) or status.metrics,
             "reward": latest_reward(None, said.metrics) or status.reward,
@@ -210,6 +221,7 @@ def complete(situation: Situation) -> Plan:
     if completion.may_still_speak(situation):
         return Plan(status, again_in=timedelta(seconds=1))
     status, message = completion.with_outcome(status, situation)
+    status = stalling.with_stall(status, None, situation.now)
     status = deadlines.with_clock_stopped(status, situation)
     now, reason = situation.now, Reason.TRAINING_COMPLETE
     for kind, value in (
@@ -227,6 +239,10 @@ def after_failure(situation: Situation, found: Failure) -> Plan:
     spec, settings, now = situation.spec, situation.settings, situation.now
     policy = spec.failure_policy
     status = deadlines.with_clock_stopped(with_what_is_seen(situation), situation)
+    if found.failure_class is FailureClass.STALLED:
+        status = with_condition(
+            status, ConditionType.STALLED, True, found.reason, found.message, now
+        )
     step = completion.step_reached(situation, status)
     status = status.model_copy(update={"progress": stale(status.progress)})
     uid = situation.job.uid
@@ -296,7 +312,7 @@ def finish_plan(job: TrainingJob, situation: Situation, plan: Plan) -> Plan:
         and (ready_reason(old) not in WAS_READY)
         and not new.is_true(ConditionType.FINISHED)
     )
-    events = [*suspension.events(old, new)]
+    events = [*suspension.events(old, new), *stalling.events(old, new)]
     if started:
         count = plural(situation.spec.workers, "worker")
         events.append(

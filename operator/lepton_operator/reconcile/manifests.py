@@ -63,6 +63,13 @@ def claim_name(job: TrainingJob, spec: LeptonTrainingJobSpec) -> str | None:
     return spec.storage.claim_name or job.name
 
 
+def begins_from_zero(spec: LeptonTrainingJobSpec) -> bool:
+    """Whether an attempt finds nothing of the one before: nothing that outlives pods is mounted,
+    as far as can be known of a program's own volumes."""
+    own_volumes = spec.environment is None and spec.template.volumes
+    return spec.storage is None and not own_volumes
+
+
 def processes_per_worker(spec: LeptonTrainingJobSpec) -> int:
     """One process a GPU, and one where there is none."""
     gpus = 0

@@ -302,6 +302,10 @@ class Observed:
     progress: Progress | None = None
     """What the first worker of the current attempt last said."""
     progress_time: datetime | None = None
+    asked_time: datetime | None = None
+    """When it was last asked, whether it answered or not."""
+    non_finite: tuple[str, ...] = ()
+    """Metrics that it has reported as numbers in this attempt, and last as NaN or infinity."""
     trend: str | None = None
     last_words: Mapping[str, LastWord] = field(default_factory=dict)
     """Termination messages in lepton's format, by pod UID."""

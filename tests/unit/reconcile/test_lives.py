@@ -73,7 +73,7 @@ def fails_at_the_same_step(world: World) -> None:
     world.change_spec(failurePolicy={"maxRestarts": 50, "backoffSeconds": 4})
     for attempt in (1, 2, 3):
         world.run(lambda n=attempt: world.runs(n))
-        world.progress = Progress(step=40, total_steps=100)
+        world.says(Progress(step=40, total_steps=100))
         world.run(lambda: world.job["status"].get("progress", {}).get("step") == 40)
         world.end(world.running(1), 1, word("ValueError: boom"))
     world.run(lambda: world.finished)
@@ -143,6 +143,31 @@ def begins_later(world: World) -> None:
     fails_once(world)
 
 
+def hangs(world: World) -> None:
+    """The first attempt hangs at a step, the second before its first one, the third ends well."""
+    world.change_spec(storage=None, progressDeadlineSeconds=20)
+    world.run(lambda: world.runs(1))
+    world.says(Progress(step=40, total_steps=100))
+    world.run(lambda: world.runs(2))
+    world.tick(580)
+    world.run(lambda: world.runs(3))
+    world.says(Progress(step=50, total_steps=100))
+    happy(world)
+
+
+def loses_its_numbers(world: World) -> None:
+    """The loss is NaN for a moment, and later for good; a rule says that this is the end."""
+    rules = [{"class": "Stalled", "action": "Fail"}]
+    world.change_spec(failurePolicy={"rules": rules})
+    world.run(lambda: world.runs(1))
+    world.says(Progress(step=40, metrics={"loss": None}), "loss")
+    world.run_for(10)
+    world.says(Progress(step=41, metrics={"loss": 0.5}))
+    world.run_for(10)
+    world.says(Progress(step=42, metrics={"loss": None}), "loss")
+    world.run(lambda: world.finished)
+
+
 LIVES = [
     happy,
     fails_once,
@@ -157,6 +182,8 @@ LIVES = [
     runs_too_long,
     finds_no_node,
     begins_later,
+    hangs,
+    loses_its_numbers,
 ]
 
 
@@ -283,6 +310,34 @@ def test_a_job_without_a_node_says_what_no_node_has():
     assert told["message"].endswith(
         "rank 0 can't be placed: none of 3 nodes will do: not enough free cpu (3)"
     )
+
+
+def test_an_attempt_that_hangs_is_given_up_and_told():
+    world = new_world()
+    hangs(world)
+    status = world.job["status"]
+    assert [(a["class"], a["reason"], a.get("step")) for a in status["attempts"]] == [
+        ("Stalled", "NoProgress", 40),
+        ("Stalled", "NoProgress", 40),
+    ]
+    first, second = (a["message"] for a in status["attempts"])
+    assert first == ("no step for longer than progressDeadlineSeconds (20s); the last one was 40")
+    assert second.startswith("no first step within 10m")
+    assert (status["restarts"], status["interruptions"]) == (2, 0)
+    told = [e for e in world.events if e in ("NoProgress", "Progressing", "AttemptFailed")]
+    assert told == ["NoProgress", "AttemptFailed", "Progressing"] * 2
+
+
+def test_a_loss_that_stays_nan_ends_the_attempt_and_one_that_passes_does_not():
+    world = new_world()
+    loses_its_numbers(world)
+    status = world.job["status"]
+    assert status["reason"] == "FailedByRule"
+    (attempt,) = status["attempts"]
+    assert (attempt["class"], attempt["reason"]) == ("Stalled", "NonFiniteMetrics")
+    assert attempt["step"] == 42
+    told = [e for e in world.events if e in ("NonFiniteMetrics", "Progressing")]
+    assert told == ["NonFiniteMetrics", "Progressing", "NonFiniteMetrics"]
 
 
 def test_a_finished_job_goes_after_its_time_and_is_not_touched_before():

@@ -52,9 +52,10 @@ class World:
         }  # fmt: skip
         self.objects: dict[tuple[str, str], Json] = {}
         self.words: dict[str, LastWord] = {}
-        self.progress: Progress | None = None
+        self.progress: tuple[int, Progress | None] = (0, None)
         self.nodes: list[Json] = [{"metadata": {"name": f"node-{n}"}} for n in range(4)]
         self.gone = False
+        self.non_finite: tuple[str, ...] = ()
         self.unplaceable: str | None = None
         self.limits = MemoryLimits()
         self.look_ups: list[LookUp] = []
@@ -68,13 +69,17 @@ class World:
     def look(self) -> tuple[TrainingJob, Observed]:
         """The job and its children as the caches have them."""
         job = TrainingJob.from_object(copy.deepcopy(self.job))
+        attempt, progress = self.progress
+        said = progress if attempt == job.status.attempt else None
         return job, Observed(
             jobs=tuple(JobView.from_object(o) for o in self.of("Job")),
             pods=tuple(PodView.from_object(o) for o in self.of("Pod")),
             services=tuple(PlainView.from_object(o) for o in self.of("Service")),
             claims=tuple(PlainView.from_object(o) for o in self.of("PersistentVolumeClaim")),
-            progress=self.progress,
+            progress=said,
             progress_time=self.now,
+            asked_time=self.now if self.running(0) is not None else None,
+            non_finite=self.non_finite if said is not None else (),
             last_words=dict(self.words),
         )
 
@@ -322,6 +327,11 @@ class World:
         }
         if word is not None:
             self.words[pod["metadata"]["uid"]] = word
+
+    def says(self, progress: Progress, *non_finite: str) -> None:
+        """What the first worker of the current attempt reports from now on."""
+        self.progress = self.job["status"]["attempt"], progress
+        self.non_finite = non_finite
 
     def running(self, rank: int) -> Json | None:
         """The running pod of a rank."""
