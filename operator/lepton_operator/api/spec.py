@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_
 from lepton.spec.agent import AgentSpec
 from lepton.spec.base import RULES, SpecModel, not_supported_yet, refusal, rule, rules, text_like
 from lepton.spec.environment import EnvironmentSpec
-from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
+from lepton.spec.trainer import CLAIM_SCHEME, CheckpointSpec, EvaluationSpec, TrainerSpec
 from lepton_operator.api.failure_policy import FailurePolicy
 
 QUANTITY_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
@@ -228,6 +228,10 @@ class Storage(SpecModel):
 NOT_BOTH = "set either environment (lepton trains) or command and args (your own program), not both"
 ONE_OF_THEM = "set environment (lepton trains) or command (your own program)"
 GROWTH_NEEDS_A_LIMIT = "growMemoryBy needs resources.limits.memory, which is what grows"
+RESUME_NEEDS_A_CLAIM = (
+    "resumeFrom is a path on storage.claimName, which is not set; with pvc://claim/path it may be"
+    " on any claim"
+)
 SECTIONS_OF_LEARNING = ("agent", "trainer", "evaluation", "checkpoint")
 
 
@@ -265,6 +269,13 @@ class LeptonTrainingJobSpec(SpecModel):
                 " && 'memory' in self.resources.limits)",
                 GROWTH_NEEDS_A_LIMIT,
                 field="failurePolicy",
+            ),
+            rule(
+                "!has(self.checkpoint) || !has(self.checkpoint.resumeFrom)"
+                f" || self.checkpoint.resumeFrom.startsWith('{CLAIM_SCHEME}')"
+                " || (has(self.storage) && has(self.storage.claimName))",
+                RESUME_NEEDS_A_CLAIM,
+                field="checkpoint",
             ),
         )
     )
@@ -352,4 +363,8 @@ class LeptonTrainingJobSpec(SpecModel):
                     raise refusal(goes_with_environment(section), field=section)
         if self.failure_policy.grow_memory_by and "memory" not in self.resources.limits:
             raise refusal(GROWTH_NEEDS_A_LIMIT, field="failurePolicy")
+        resume_from = self.checkpoint.resume_from if self.checkpoint is not None else None
+        has_claim = self.storage is not None and self.storage.claim_name is not None
+        if resume_from and not resume_from.startswith(CLAIM_SCHEME) and not has_claim:
+            raise refusal(RESUME_NEEDS_A_CLAIM, field="checkpoint")
         return self

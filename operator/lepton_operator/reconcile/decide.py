@@ -33,7 +33,6 @@ from lepton_operator.reconcile.conditions import (
     with_phase,
 )
 from lepton_operator.reconcile.failure import Failure, NotYet
-from lepton_operator.reconcile.manifests import begins_from_zero
 from lepton_operator.reconcile.observed import Observed
 from lepton_operator.reconcile.plan import EventNote, LookUp, Plan
 from lepton_operator.reconcile.progress import latest_reward, metrics, progress_status, stale
@@ -41,6 +40,7 @@ from lepton_operator.reconcile.settings import Settings
 from lepton_operator.reconcile.situation import Situation
 from lepton_operator.reconcile.stalling import Stall
 from lepton_operator.reconcile.text import one_line, plural
+from lepton_operator.reconcile.volumes import begins_from_zero, loss_of_progress
 
 AT_ONCE = timedelta(0)
 SOON = timedelta(seconds=2)
@@ -257,6 +257,9 @@ def after_failure(situation: Situation, found: Failure) -> Plan:
         status = memory.with_growth(status, spec)
         if status.memory != situation.status.memory:
             text = f"{text}; each worker of attempt {status.attempt} gets {status.memory} of memory"
+    lost = loss_of_progress(spec)
+    if lost is not None:
+        text = f"{text}; {lost}"
     events = [EventNote("Warning", Reason.ATTEMPT_FAILED, one_line(text, 1000))]
     if verdict.warning is not None:
         text = f"{text}; {verdict.warning}"

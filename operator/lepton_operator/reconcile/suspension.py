@@ -7,6 +7,7 @@ from lepton_operator.reconcile.manifests import Manifest, suspension
 from lepton_operator.reconcile.plan import EventNote
 from lepton_operator.reconcile.progress import stale
 from lepton_operator.reconcile.situation import Situation
+from lepton_operator.reconcile.volumes import loss_of_progress
 
 
 def change_of_job(situation: Situation) -> Manifest | None:
@@ -35,6 +36,9 @@ def with_suspension(
     if is_suspended(situation):
         status = status.model_copy(update={"progress": stale(status.progress)})
         message = "suspended: no workers run until spec.suspend is false"
+        lost = loss_of_progress(situation.spec)
+        if lost is not None and status.attempt > 0:
+            message = f"{message}; {lost}"
         status = with_condition(status, kind, True, Reason.SUSPENDED, message, now)
         message = "no workers run while the job is suspended"
         return with_condition(

@@ -326,6 +326,30 @@ def test_the_same_failure_again_is_told_in_message_and_event():
     assert plan.events[1].message == told
 
 
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({}, "; without storage training begins from zero"),
+        ({"command": ["train"]}, "; without storage training begins from zero"),
+        (
+            {"environment": {}, "checkpoint": {"resumeFrom": "pvc://a/b"}},
+            "; without storage training begins at checkpoint.resumeFrom again",
+        ),
+        ({"storage": {"size": "1Gi"}}, None),
+        ({"command": ["train"], "template": {"volumes": [{"name": "a"}]}}, None),
+    ],
+)
+def test_a_restart_that_loses_what_was_learnt_says_so(spec, told):
+    job = training_job(running(), **spec)
+    plan = plan_for(job, jobs=(failed_job(),), pods=(ended(0),))
+    for text in (plan.events[0].message, condition(plan, ConditionType.PODS_READY).message):
+        assert text.endswith(told) if told else "without storage" not in text
+    suspended = training_job(running(), suspend=True, **spec)
+    plan = plan_for(suspended, jobs=(batch_job(suspended=True),))
+    text = condition(plan, ConditionType.SUSPENDED).message
+    assert text.endswith(told) if told else "without storage" not in text
+
+
 # Suspending
 
 

@@ -160,6 +160,46 @@ def test_storage_is_mounted_and_each_job_has_its_folder_there():
     assert "LEPTON_STORAGE" not in environment_of(made())
 
 
+def resumed(**spec):
+    """The run configuration, volumes and mounts of a job that begins from a checkpoint."""
+    job = made(environment={}, **spec)
+    run = RunConfiguration.model_validate_json(environment_of(job)["LEPTON_RUN"])
+    claims = {
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod_of(job)["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    mounts = {
+        mount["mountPath"]: (claims[mount["name"]], mount.get("readOnly", False))
+        for mount in container_of(job)["volumeMounts"]
+        if mount["name"] in claims
+    }
+    return run.resume_from, mounts
+
+
+def test_a_run_on_the_jobs_own_claim_is_found_beside_its_own():
+    own = {"/lepton/storage": ("shared", False)}
+    path = "/lepton/storage/other-12345678"
+    storage = {"claimName": "shared"}
+    found = resumed(storage=storage, checkpoint={"resumeFrom": "other-12345678"})
+    assert found == (path, own)
+    found = resumed(storage=storage, checkpoint={"resumeFrom": "pvc://shared/other-12345678"})
+    assert found == (path, own)
+
+
+def test_a_run_on_another_claim_is_mounted_to_be_read_only():
+    wanted = {"resumeFrom": "pvc://others/run-1/checkpoints"}
+    path, other = "/lepton/resume/run-1/checkpoints", {"/lepton/resume": ("others", True)}
+    assert resumed(checkpoint=wanted) == (path, other)
+    own = {"/lepton/storage": ("job", False)}
+    assert resumed(checkpoint=wanted, storage={"size": "1Gi"}) == (path, {**own, **other})
+
+
+def test_a_run_that_begins_from_nothing_is_not_told_of_it():
+    assert resumed() == (None, {})
+    assert "resumeFrom" not in environment_of(made())["LEPTON_RUN"]
+
+
 def test_workers_of_a_claim_for_one_node_are_placed_together():
     assert "affinity" not in pod_of(made(workers=2))
     assert "affinity" not in pod_of(made(workers=1, storage={"size": "1Gi"}))

@@ -282,8 +282,15 @@ class Attempt:
                 trainer=spec.trainer or TrainerSpec(),
                 evaluation=spec.evaluation or EvaluationSpec(),
                 checkpoint=spec.checkpoint or CheckpointSpec(),
+                resume_from=self._resume_from(),
             ).model_dump_json(by_alias=True, exclude_none=True)
         return variables | {v.name: v.value for v in spec.env if v.value is not None}
+
+    def _resume_from(self) -> str | None:
+        """The other run's folder, beside this run's as on a claim."""
+        checkpoint = self._manifest.spec.checkpoint
+        named = checkpoint.resume_from if checkpoint is not None else None
+        return str(self._storage.parent / named) if named is not None else None
 
     def _last_word_file(self, rank: int) -> Path:
         return Path(self._folder.name) / f"last-word-{rank}.json"

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from lepton.agents.files import write_atomically
+from lepton.errors import InputError
 
 _NAME = re.compile(r"checkpoint-(\d+)\.pt")
 
@@ -65,3 +66,18 @@ class CheckpointFolder:
             return []
         found = [path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)]
         return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+def read_checkpoint(path: Path) -> bytes | None:
+    """The newest checkpoint of a run's folder or of a folder of checkpoints, or the file itself;
+    None where there is none. Raises InputError for a file that is no checkpoint."""
+    if not path.is_file():
+        folder = path / "checkpoints"
+        return CheckpointFolder(folder if folder.is_dir() else path, keep=0).read_newest()
+    data = path.read_bytes()
+    try:
+        if not isinstance(from_bytes(data), dict):
+            raise TypeError("not a checkpoint")
+    except Exception as error:
+        raise InputError(f"{path} is no checkpoint, or it is damaged") from error
+    return data

@@ -22,7 +22,7 @@ from lepton.reporting.reporter import REPORTER
 from lepton.spec.hyperparameters import DEFAULT_ENVIRONMENTS
 from lepton.spec.report import Evaluation, SavedModel
 from lepton.spec.trainer import DEFAULT_MAX_STEPS, Synchronisation
-from lepton.training.checkpoint import CheckpointFolder, from_bytes, to_bytes
+from lepton.training.checkpoint import CheckpointFolder, from_bytes, read_checkpoint, to_bytes
 from lepton.training.console import Console, duration
 from lepton.training.distributed import join_group
 from lepton.training.evaluation import Evaluator
@@ -88,6 +88,8 @@ class Trainer:
     storage: folder for the model (default: the current one) and, only if given, for
         checkpoints, from which the next run with the same configuration goes on.
     checkpoint_every, keep_checkpoints: seconds between two checkpoints, and how many stay.
+    resume_from: another run's folder, a folder of checkpoints or one of their files, to begin from
+        while storage holds none of this run. Its counts go on.
     synchronisation: what data-parallel workers exchange, Gradients or Parameters.
     progress: show progress on stderr (default), or not.
     """
@@ -106,6 +108,7 @@ class Trainer:
         storage: str | Path | None = None,
         checkpoint_every: float = 60.0,
         keep_checkpoints: int = 3,
+        resume_from: str | Path | None = None,
         synchronisation: str | Synchronisation = Synchronisation.GRADIENTS,
         progress: bool = True,
     ) -> None:
@@ -136,6 +139,7 @@ class Trainer:
         self._storage = Path(storage) if storage is not None else None
         self._checkpoint_every = checkpoint_every
         self._keep_checkpoints = keep_checkpoints
+        self._resume_from = Path(resume_from) if resume_from is not None else None
         self._synchronisation = Synchronisation(synchronisation)
         self._console = Console(progress)
         self._counters = _Counters()
@@ -436,11 +440,10 @@ class Trainer:
 
     def _resume(self) -> None:
         """Go on from the newest checkpoint, if there is one."""
-        if self._checkpoints is None:
+        if self._checkpoints is None and self._resume_from is None:
             return
         group = self._group
-        data = (self._checkpoints.read_newest() or b"") if group.is_first else None
-        data = group.share_bytes(data)
+        data = group.share_bytes(self._newest_checkpoint() if group.is_first else None)
         if not data:
             return
         state = from_bytes(data)
@@ -473,12 +476,23 @@ class Trainer:
             self._console.say(f"resumed from the checkpoint at step {self._counters.steps:,}{how}")
         self._tell()
 
+    def _newest_checkpoint(self) -> bytes:
+        """This run's own, or else the one to begin from; empty for neither."""
+        own = self._checkpoints.read_newest() if self._checkpoints is not None else None
+        if own is not None or self._resume_from is None:
+            return own or b""
+        other = read_checkpoint(self._resume_from)
+        if other is None:
+            raise InputError(f"there is no checkpoint to resume from in {self._resume_from}")
+        return other
+
     def _refuse_other_configuration(self, theirs: dict[str, Any]) -> None:
         ours = self._configuration()
         different = [name for name in ours if ours[name] != theirs.get(name)]
         if different:
+            places = [str(place) for place in (self._storage, self._resume_from) if place]
             raise InputError(
-                f"the checkpoints in {self._storage} are of another run (different: "
+                f"the checkpoints in {' or '.join(places)} are of another run (different: "
                 f"{', '.join(different)}); use another storage, or delete them"
             )
 
