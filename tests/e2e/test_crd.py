@@ -21,6 +21,8 @@ CHANGES = {
     "resources": {"resources": {"limits": {"nvidia.com/gpu": 2}}},
     "template": {"template": {"nodeSelector": {"pool": "other"}}},
     "storage": {"storage": {"size": "20Gi"}},
+    "sharedMemory": {"sharedMemory": "1Gi"},
+    "scheduling": {"scheduling": {"regions": ["north"]}},
     "startAt": {"startAt": "2027-01-01T00:00:00Z"},
     "activeDeadlineSeconds": {"activeDeadlineSeconds": 60},
     "pendingDeadlineSeconds": {"pendingDeadlineSeconds": 60},

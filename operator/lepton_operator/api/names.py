@@ -21,6 +21,9 @@ MANAGER = "lepton-operator"
 ANNOTATION_DESIRED_HASH = f"{GROUP}/desired-hash"
 """Digest of the object as the operator wanted it; a difference is the only reason to change it."""
 
+MANAGED_BY = f"{GROUP}/{MANAGER}"
+"""spec.managedBy of jobs that this operator looks after, as when there is none."""
+
 MAX_NAME_LENGTH = 50
 """Room for `-<attempt>-<index>` in a pod's host name, which may have 63 characters."""
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"

@@ -1,7 +1,7 @@
 """`spec` of a LeptonTrainingJob. Sections about learning come from `lepton.spec`."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
@@ -10,38 +10,16 @@ from lepton.spec.base import RULES, SpecModel, not_supported_yet, refusal, rule,
 from lepton.spec.environment import EnvironmentSpec
 from lepton.spec.trainer import CLAIM_SCHEME, CheckpointSpec, EvaluationSpec, TrainerSpec
 from lepton_operator.api.failure_policy import FailurePolicy
-
-QUANTITY_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
-"""Of Kubernetes' resource.Quantity."""
-Quantity = Annotated[
-    int | Annotated[str, StringConstraints(max_length=64, pattern=QUANTITY_PATTERN)],
-    Field(
-        json_schema_extra={
-            "x-kubernetes-int-or-string": True,
-            "pattern": QUANTITY_PATTERN,
-            "maxLength": 64,
-        }
-    ),
-]
-"""A Kubernetes resource quantity such as 2, "500m" or "8Gi"; a fraction is text: "0.5"."""
-
-Argument = Annotated[str, StringConstraints(max_length=16_384)]
-ObjectName = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=253),
-    *text_like(
-        r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?",
-        "a name of lower-case letters, digits, '-' and '.' that begins and ends with a letter or"
-        " digit",
-    ),
-]
-OpenObject = Annotated[dict[str, Any], Field(max_length=64)]
-"""An object whose fields the Kubernetes API itself checks when the pod is made of them."""
-
-
-LONGEST_SECONDS = 10 * 365 * 86_400
-"""Ten years; more is none."""
-Seconds = Annotated[int, Field(ge=1, le=LONGEST_SECONDS)]
+from lepton_operator.api.fields import (
+    LONGEST_SECONDS,
+    SIZE_PATTERN,
+    Argument,
+    ObjectName,
+    OpenObject,
+    Quantity,
+    Seconds,
+)
+from lepton_operator.api.scheduling import Scheduling
 
 
 class ImagePullPolicy(StrEnum):
@@ -202,7 +180,7 @@ class Storage(SpecModel):
             str,
             StringConstraints(max_length=32),
             *text_like(
-                r"[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?",
+                SIZE_PATTERN,
                 "size is a quantity of storage, such as 10Gi",
             ),
         ]
@@ -232,6 +210,7 @@ RESUME_NEEDS_A_CLAIM = (
     "resumeFrom is a path on storage.claimName, which is not set; with pvc://claim/path it may be"
     " on any claim"
 )
+WHOLE_SEGMENTS = "workers must be a multiple of scheduling.segmentSize"
 SECTIONS_OF_LEARNING = ("agent", "trainer", "evaluation", "checkpoint")
 
 
@@ -277,6 +256,12 @@ class LeptonTrainingJobSpec(SpecModel):
                 RESUME_NEEDS_A_CLAIM,
                 field="checkpoint",
             ),
+            rule(
+                "!has(self.scheduling) || !has(self.scheduling.segmentSize)"
+                " || self.workers % self.scheduling.segmentSize == 0",
+                WHOLE_SEGMENTS,
+                field="workers",
+            ),
         )
     )
 
@@ -318,23 +303,42 @@ class LeptonTrainingJobSpec(SpecModel):
     """Resources of each worker."""
     resource_shape: ObjectName | None = not_supported_yet()
     """Named resources that an administrator defines. Not supported yet."""
-    shared_memory: Annotated[str, Field(max_length=32)] | None = not_supported_yet()
-    """Size of /dev/shm. Not supported yet."""
+    shared_memory: (
+        Annotated[
+            str,
+            StringConstraints(max_length=32),
+            *text_like(SIZE_PATTERN, "sharedMemory is an amount of memory, such as 2Gi"),
+        ]
+        | None
+    ) = None
+    """Size of /dev/shm, such as 2Gi, by which processes of a worker hand each other data. What is
+    used of it counts towards the memory limit. Default: the container runtime's, mostly 64 MiB."""
     template: PodTemplate = Field(default_factory=PodTemplate)
     """Pod fields of the workers: node selector, tolerations, volumes and the like."""
     storage: Storage | None = None
     """Where checkpoints and the model are kept. Without it they end with the pod, and a restart
     begins from zero."""
 
-    scheduling: OpenObject | None = not_supported_yet()
-    """Gangs, queues, regions. Not supported yet."""
+    scheduling: Scheduling = Field(default_factory=Scheduling)
+    """Where workers run, and before whom."""
     failure_policy: FailurePolicy = FailurePolicy()
     """What happens when an attempt fails."""
     suspend: bool = False
     """True: no pods run. Set to true while running, pods end after a checkpoint; set to false
     again, training continues from it."""
-    managed_by: Annotated[str, Field(max_length=253)] | None = not_supported_yet()
-    """Controller that manages the job. Not supported yet."""
+    managed_by: (
+        Annotated[
+            str,
+            StringConstraints(max_length=63),
+            *text_like(
+                r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9_./-]*[A-Za-z0-9])?",
+                "managedBy is a domain and a path, such as example.com/controller",
+            ),
+        ]
+        | None
+    ) = None
+    """Controller that looks after the job. Any other than training.lepton.ai/lepton-operator, the
+    default, makes this operator leave the job and its status alone. Can't change."""
     start_at: AwareDatetime | None = None
     """Time before which the job does not start, such as 2026-12-24T22:00:00Z. Default: at once."""
     active_deadline_seconds: Seconds | None = None
@@ -367,4 +371,6 @@ class LeptonTrainingJobSpec(SpecModel):
         has_claim = self.storage is not None and self.storage.claim_name is not None
         if resume_from and not resume_from.startswith(CLAIM_SCHEME) and not has_claim:
             raise refusal(RESUME_NEEDS_A_CLAIM, field="checkpoint")
+        if self.scheduling.segment_size and self.workers % self.scheduling.segment_size:
+            raise refusal(WHOLE_SEGMENTS, field="workers")
         return self

@@ -151,9 +151,31 @@ class EvaluationStatus(Evaluation):
 NodeName = Annotated[str, Field(max_length=253)]
 
 
-class PlacementStatus(StatusModel):
-    """Where workers run."""
+MAX_NODES_LISTED = 128
 
+
+class PlacementStatus(StatusModel):
+    """Where workers ran, and where they are not to."""
+
+    nodes: (
+        Annotated[
+            list[NodeName],
+            Field(
+                max_length=MAX_NODES_LISTED,
+                json_schema_extra={"x-kubernetes-list-type": "atomic"},
+            ),
+        ]
+        | None
+    ) = None
+    """Nodes on which workers of any attempt ran; the first 128 by name."""
+    regions: (
+        Annotated[
+            list[Annotated[str, Field(max_length=63)]],
+            Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        ]
+        | None
+    ) = None
+    """Regions of these nodes, of jobs that name regions or zones."""
     avoided: (
         Annotated[
             list[NodeName],
@@ -228,7 +250,7 @@ class LeptonTrainingJobStatus(StatusModel):
     model: ModelStatus | None = None
     """The trained model."""
     placement: PlacementStatus | None = None
-    """Where workers run."""
+    """Where workers ran, and where they are not to."""
 
     def to_json_object(self) -> dict[str, Any]:
         """The status as a JSON object with camelCase names, without what is None or empty."""

@@ -76,6 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="restarts of a job after infrastructure failures (%(default)s)",
     )
     parser.add_argument(
+        "--interconnect-label",
+        default=Settings.interconnect_label,
+        metavar="LABEL",
+        help="label that nodes of one fast interconnect share the value of (%(default)s)",
+    )
+    parser.add_argument(
         "--finished-pods-seconds",
         type=int,
         metavar="SECONDS",
@@ -89,6 +95,7 @@ def from_arguments(arguments: argparse.Namespace) -> Options:
         settings=Settings(
             trainer_image=arguments.trainer_image,
             max_interruptions=arguments.max_interruptions,
+            interconnect_label=arguments.interconnect_label,
             finished_pods_kept=(
                 timedelta(seconds=arguments.finished_pods_seconds)
                 if arguments.finished_pods_seconds is not None

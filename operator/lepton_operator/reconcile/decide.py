@@ -21,6 +21,7 @@ from lepton_operator.reconcile import (
     failure,
     memory,
     placement,
+    scheduling,
     stalling,
     suspension,
     workers,
@@ -50,7 +51,7 @@ SOON = timedelta(seconds=2)
 def decide(job: TrainingJob, observed: Observed, settings: Settings, now: datetime) -> Plan:
     """What is to be done now for one job."""
     now = now.replace(microsecond=0)
-    if job.deleting:
+    if job.deleting or not job.is_ours:
         return Plan(job.status)
     if job.status.is_true(ConditionType.FINISHED):
         return cleanup.after_the_end(job, observed, settings, now)
@@ -63,6 +64,9 @@ def decide(job: TrainingJob, observed: Observed, settings: Settings, now: dateti
         return fail(job, observed, seen, Reason.NAME_TAKEN, observed.name_taken, now)
     if observed.refused is not None:
         return fail(job, observed, seen, Reason.INVALID_SPEC, observed.refused, now)
+    unknown = scheduling.problem(spec, settings)
+    if unknown is not None:
+        return fail(job, observed, seen, Reason.INVALID_SPEC, unknown, now)
     situation = Situation(replace(job, status=seen), spec, observed, settings, now)
     return finish_plan(job, situation, advance(situation))
 
@@ -307,9 +311,16 @@ def fail(
 
 
 def finish_plan(job: TrainingJob, situation: Situation, plan: Plan) -> Plan:
-    """The plan with what follows from the difference between the old status and the new: phase,
-    events, and whether its write may wait."""
+    """The plan with what follows from the difference between the old status and the new: where
+    workers run, phase, events, and whether its write may wait."""
+    if plan.look_up is not None:
+        return plan
     old, new = job.status, with_phase(plan.status)
+    if placement.is_due(old, new):
+        unknown = placement.unknown_nodes(situation)
+        if unknown:
+            return Plan(old, look_up=LookUp(regions_of=unknown))
+        new = placement.with_nodes(new, situation)
     started = (
         ready_reason(new) in WAS_READY
         and (ready_reason(old) not in WAS_READY)

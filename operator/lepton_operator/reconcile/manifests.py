@@ -186,8 +186,8 @@ def _finished(job: TrainingJob, manifest: Manifest) -> Manifest:
 def _pod_template(
     job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int, settings: Settings
 ) -> Manifest:
-    template = spec.template
-    metadata: Manifest = {"labels": {**template.labels, **_labels(job, attempt)}}
+    template, labels = spec.template, _labels(job, attempt)
+    metadata: Manifest = {"labels": {**template.labels, **labels}}
     if template.annotations:
         metadata["annotations"] = dict(template.annotations)
     pod: Manifest = {
@@ -209,7 +209,9 @@ def _pod_template(
     if spec.workers > 1:
         pod["subdomain"] = job.name
     for field, value in (
-        ("affinity", scheduling.affinity(spec, job.status, _labels(job, attempt))),
+        ("affinity", scheduling.affinity(spec, job.status, labels, settings)),
+        ("topologySpreadConstraints", scheduling.spread(spec, labels, settings)),
+        ("priorityClassName", spec.scheduling.priority_class_name),
         ("nodeSelector", dict(template.node_selector)),
         ("tolerations", list(template.tolerations)),
         ("runtimeClassName", template.runtime_class_name),

@@ -35,9 +35,11 @@ class LookUp:
     """LimitRanges and ResourceQuotas of the job's namespace."""
     nodes: bool = False
     """All nodes."""
+    regions_of: frozenset[str] = frozenset()
+    """Regions of these nodes."""
 
     def __bool__(self) -> bool:
-        return self.limits or self.nodes
+        return self.limits or self.nodes or bool(self.regions_of)
 
 
 @dataclass(frozen=True)

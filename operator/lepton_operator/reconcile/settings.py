@@ -19,3 +19,6 @@ class Settings:
     """How long to wait for the pods of a finished Job to show their last word."""
     finished_pods_kept: timedelta | None = None
     """How long pods of a finished job stay, for their logs; None: as long as the job."""
+    interconnect_label: str = "nvidia.com/gpu.clique"
+    """Label that nodes of one fast interconnect share the value of, for segmentSize; "" where
+    there is none. The default is NVIDIA's for multi-node NVLink."""

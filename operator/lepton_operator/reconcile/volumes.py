@@ -16,6 +16,8 @@ RESUME_MOUNT = "/lepton/resume"
 RESUME_VOLUME = "lepton-resume"
 TEMPORARY_MOUNT = "/tmp"
 TEMPORARY_VOLUME = "lepton-tmp"
+SHARED_MEMORY_MOUNT = "/dev/shm"
+SHARED_MEMORY_VOLUME = "lepton-shm"
 
 
 def run_folder(job: TrainingJob) -> str:
@@ -86,6 +88,9 @@ def volumes(job: TrainingJob, spec: LeptonTrainingJobSpec) -> list[Json]:
     found = [dict(volume) for volume in spec.template.volumes]
     if not _users_own_temporary(spec):
         found.append({"name": TEMPORARY_VOLUME, "emptyDir": {}})
+    if spec.shared_memory is not None:
+        memory = {"medium": "Memory", "sizeLimit": spec.shared_memory}
+        found.append({"name": SHARED_MEMORY_VOLUME, "emptyDir": memory})
     name = claim_name(job, spec)
     if name is not None:
         found.append(_claim_volume(STORAGE_VOLUME, name))
@@ -100,6 +105,8 @@ def mounts(job: TrainingJob, spec: LeptonTrainingJobSpec) -> list[Json]:
     found = [dict(mount) for mount in spec.template.volume_mounts]
     if not _users_own_temporary(spec):
         found.append({"name": TEMPORARY_VOLUME, "mountPath": TEMPORARY_MOUNT})
+    if spec.shared_memory is not None:
+        found.append({"name": SHARED_MEMORY_VOLUME, "mountPath": SHARED_MEMORY_MOUNT})
     if spec.storage is not None:
         found.append({"name": STORAGE_VOLUME, "mountPath": STORAGE_MOUNT})
     resume = _resume(job, spec)

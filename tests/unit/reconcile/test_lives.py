@@ -13,6 +13,7 @@ from world import START, Crash, World
 from lepton.spec.report import Progress
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.reconcile.observed import MemoryLimits
+from lepton_operator.reconcile.plan import LookUp
 
 
 def happy(world: World) -> None:
@@ -168,6 +169,12 @@ def loses_its_numbers(world: World) -> None:
     world.run(lambda: world.finished)
 
 
+def has_to_stay_in_regions(world: World) -> None:
+    """Says where it may run, and loses an attempt there."""
+    world.change_spec(scheduling={"regions": ["region-0", "region-1"]})
+    fails_once(world)
+
+
 LIVES = [
     happy,
     fails_once,
@@ -184,6 +191,7 @@ LIVES = [
     begins_later,
     hangs,
     loses_its_numbers,
+    has_to_stay_in_regions,
 ]
 
 
@@ -285,7 +293,7 @@ def test_memory_grows_until_the_namespace_allows_no_more():
 def test_a_node_that_ended_two_attempts_is_avoided():
     world = new_world()
     bad_node(world)
-    assert world.job["status"]["placement"] == {"avoided": ["node-1"]}
+    assert world.job["status"]["placement"]["avoided"] == ["node-1"]
     assert world.events.count("AvoidingNodes") == 1
     nodes = {p["spec"]["nodeName"] for p in world.of("Pod") if world.rank(p) == 1}
     assert "node-1" not in nodes
@@ -351,6 +359,16 @@ def test_a_finished_job_goes_after_its_time_and_is_not_touched_before():
     world.tick(1)
     world.reconcile()
     assert world.gone
+
+
+def test_a_job_that_names_regions_shows_where_it_ran_after_one_look_up():
+    world = new_world()
+    has_to_stay_in_regions(world)
+    assert world.job["status"]["placement"] == {
+        "nodes": ["node-0", "node-1"],
+        "regions": ["region-0", "region-1"],
+    }
+    assert world.look_ups == [LookUp(regions_of=frozenset({"node-0", "node-1"}))]
 
 
 def test_a_job_that_uses_none_of_it_has_nothing_looked_up():

@@ -53,7 +53,10 @@ class World:
         self.objects: dict[tuple[str, str], Json] = {}
         self.words: dict[str, LastWord] = {}
         self.progress: tuple[int, Progress | None] = (0, None)
-        self.nodes: list[Json] = [{"metadata": {"name": f"node-{n}"}} for n in range(4)]
+        self.nodes: list[Json] = [
+            {"metadata": {"name": f"node-{n}", "labels": {"region": f"region-{n % 2}"}}}
+            for n in range(4)
+        ]
         self.gone = False
         self.non_finite: tuple[str, ...] = ()
         self.unplaceable: str | None = None
@@ -103,6 +106,9 @@ class World:
             observed,
             limits=self.limits if wanted.limits else None,
             nodes=nodes if wanted.nodes else None,
+            regions={node.name: node.labels["region"] for node in nodes}
+            if wanted.regions_of
+            else {},
         )
 
     def carry_out(self, job: TrainingJob, plan: Plan) -> None:
