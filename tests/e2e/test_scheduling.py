@@ -4,9 +4,9 @@ import json
 import uuid
 
 import pytest
-from support import failed, until
 
 from steps import EXISTING
+from support import failed, until
 
 OWN_NODES = pytest.mark.skipif(
     EXISTING, reason="nodes of an existing cluster are not ours to label"
