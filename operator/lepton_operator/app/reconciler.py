@@ -161,7 +161,10 @@ class Reconciler:
         """Status first, so that an attempt is counted before its Job exists, and the events that
         tell of it; then the objects."""
         again = plan.again_in.total_seconds() if plan.again_in is not None else None
-        patch = merge_patch(job.raw_status, plan.status.to_json_object(), OWNED_STATUS_FIELDS)
+        patch: dict[str, Any] = {}
+        if plan.status != job.status:
+            # Else not even its form is touched: it may be another controller's.
+            patch = merge_patch(job.raw_status, plan.status.to_json_object(), OWNED_STATUS_FIELDS)
         if patch:
             wait = 0.0 if plan.urgent else self._pacer.wait(job.key, age(job))
             if wait > 0:
