@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_no_role_has_a_wildcard(render: Render, field: str) -> None:
 @pytest.mark.parametrize(
     "resource",
     [
-        "secrets", "configmaps", "nodes", "namespaces", "serviceaccounts", "serviceaccounts/token",
+        "secrets", "configmaps", "namespaces", "serviceaccounts", "serviceaccounts/token",
         "pods/exec", "pods/attach", "pods/proxy", "pods/portforward", "pods/ephemeralcontainers",
         "services/proxy", "nodes/proxy", "roles", "clusterroles", "rolebindings",
         "clusterrolebindings", "customresourcedefinitions",
@@ -116,6 +117,20 @@ def test_no_role_has_a_wildcard(render: Render, field: str) -> None:
 )  # fmt: skip
 def test_no_role_reaches(render: Render, resource: str) -> None:
     assert all(resource not in rule["resources"] for rule in rules(render()))
+
+
+def test_nodes_and_limits_are_only_read_and_not_watched(render: Render) -> None:
+    seen = {
+        resource: rule["verbs"]
+        for rule in rules(render())
+        for resource in rule["resources"]
+        if resource in ("nodes", "limitranges", "resourcequotas")
+    }
+    assert seen == {
+        "nodes": ["get", "list"],
+        "limitranges": ["list"],
+        "resourcequotas": ["list"],
+    }
 
 
 def test_the_operator_changes_only_what_it_owns(render: Render) -> None:
@@ -126,6 +141,7 @@ def test_the_operator_changes_only_what_it_owns(render: Render) -> None:
         for resource in rule["resources"]
     }
     assert {name: verbs for name, verbs in changes.items() if verbs} == {
+        "training.lepton.ai/leptontrainingjobs": {"delete"},
         "training.lepton.ai/leptontrainingjobs/status": {"update", "patch"},
         "training.lepton.ai/leptontrainingjobs/finalizers": {"update"},
         "batch/jobs": {"create", "patch", "delete"},
@@ -210,14 +226,31 @@ def test_the_command_line_is_one_that_the_operator_accepts(
 
     monkeypatch.setattr(operator_main, "_run", remember)
     container = pod(
-        render("--set=extraArgs={--write-rate=100}", trainer__image="registry.example/trainer:1")
+        render(
+            "--set=extraArgs={--write-rate=100}",
+            trainer__image="registry.example/trainer:1",
+            jobs__maxInterruptions="7",
+            jobs__interconnectLabel="example.com/rack",
+            jobs__finishedPodsSeconds="0",
+        )
     )["containers"][0]
     arguments = [argument.replace("$(POD_NAMESPACE)", "here") for argument in container["args"]]
     assert operator_main.main(arguments) == 0
-    assert chosen[0].settings.trainer_image == "registry.example/trainer:1"
+    settings = chosen[0].settings
+    assert settings.trainer_image == "registry.example/trainer:1"
+    assert settings.max_interruptions == 7
+    assert settings.interconnect_label == "example.com/rack"
+    assert settings.finished_pods_kept == timedelta(0)
     assert chosen[0].lease_namespace == "here"
     assert chosen[0].port == container["ports"][0]["containerPort"]
     assert chosen[0].write_rate == 100
+
+
+def test_pods_of_finished_jobs_stay_unless_told_otherwise(render: Render) -> None:
+    arguments = pod(render())["containers"][0]["args"]
+    assert not any("finished-pods" in argument for argument in arguments)
+    assert "--max-interruptions=100" in arguments
+    assert "--interconnect-label=nvidia.com/gpu.clique" in arguments
 
 
 def test_a_replica_knows_its_pod_and_namespace(render: Render) -> None:
@@ -368,6 +401,9 @@ def test_the_job_in_the_notes_is_valid(helm: Helm) -> None:
         ("--set=image.digest=sha256:123", r"at '/image/digest': .*does not match pattern"),
         ("--set=image.name=x", r"at '/image': additional properties 'name' not allowed"),
         ("--set=image.repository=", r"at '/image/repository': minLength"),
+        ("--set=jobs.maxInterruptions=-1", r"at '/jobs/maxInterruptions': minimum"),
+        ("--set=jobs.interconnectLabel=a b", r"at '/jobs/interconnectLabel': .*pattern"),
+        ("--set=jobs.finishedPodsSeconds=soon", r"at '/jobs/finishedPodsSeconds': got string"),
         ("--set=logging.level=loud", r"at '/logging/level': value must be one of"),
         ("--set=resources.cpu=1", r"at '/resources': additional properties 'cpu' not allowed"),
         ("--set=extraArgs={run}", r"at '/extraArgs/0': .*does not match pattern"),

@@ -92,6 +92,12 @@ def condition(status: Json, kind: str) -> str | None:
     return found[0] if found else None
 
 
+def failed(status: Json) -> Json:
+    """The Failed condition of a job that has failed."""
+    told: Json = next(c for c in status["conditions"] if c["type"] == "Failed")
+    return told
+
+
 def first_worker(jobs: Jobs, name: str, attempt: int) -> str:
     """Name of the running first worker's pod."""
     selector = f"training.lepton.ai/job-name={name},training.lepton.ai/attempt={attempt}"

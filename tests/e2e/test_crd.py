@@ -21,6 +21,12 @@ CHANGES = {
     "resources": {"resources": {"limits": {"nvidia.com/gpu": 2}}},
     "template": {"template": {"nodeSelector": {"pool": "other"}}},
     "storage": {"storage": {"size": "20Gi"}},
+    "sharedMemory": {"sharedMemory": "1Gi"},
+    "scheduling": {"scheduling": {"regions": ["north"]}},
+    "startAt": {"startAt": "2027-01-01T00:00:00Z"},
+    "activeDeadlineSeconds": {"activeDeadlineSeconds": 60},
+    "pendingDeadlineSeconds": {"pendingDeadlineSeconds": 60},
+    "progressDeadlineSeconds": {"progressDeadlineSeconds": 60},
 }
 
 
@@ -80,9 +86,16 @@ def test_a_started_job_cannot_be_changed(started, field):
     assert f"{field} can't change once the job has started; delete the job" in done.stderr
 
 
-def test_a_started_job_can_be_suspended_and_its_failure_policy_changed(started):
-    assert started({"suspend": False}, "--dry-run=server").returncode == 0
-    assert started({"failurePolicy": {"maxRestarts": 7}}, "--dry-run=server").returncode == 0
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"suspend": False},
+        {"failurePolicy": {"maxRestarts": 7}},
+        {"ttlSecondsAfterFinished": 3600},
+    ],
+)
+def test_a_started_job_can_be_suspended_and_what_follows_its_end_be_changed(started, change):
+    assert started(change, "--dry-run=server").returncode == 0
 
 
 def test_a_job_that_has_not_started_can_be_changed(kubectl, crd, namespace):
@@ -107,7 +120,9 @@ def test_defaults_are_filled_in(kubectl, crd):
     spec = json.loads(told)["spec"]
     assert spec["suspend"] is False
     assert spec["workers"] == 1
-    assert spec["failurePolicy"] == {"maxRestarts": 3, "backoffSeconds": 10}
+    assert spec["failurePolicy"] == {
+        "maxRestarts": 3, "backoffSeconds": 10, "avoidFailedNodes": True,
+    }  # fmt: skip
 
 
 def test_the_api_server_takes_any_status_that_the_models_can_hold(kubectl, crd, namespace, started):

@@ -1,6 +1,6 @@
 """What a user sees when a job goes wrong, and what the operator does about it."""
 
-from support import condition, first_worker_files, first_worker_log, until
+from support import condition, failed, first_worker_files, first_worker_log, until
 
 RAISES_IN_RANK_1 = """
 import os, time
@@ -10,11 +10,6 @@ if rank == 1:
     raise ValueError("boom in the second worker")
 time.sleep(600)
 """
-
-
-def failed(status):
-    """The Failed condition."""
-    return next(c for c in status["conditions"] if c["type"] == "Failed")
 
 
 def test_an_error_in_rank_1_is_told_with_rank_exit_code_and_last_line(jobs):

@@ -120,6 +120,7 @@ def _train(run: RunConfiguration) -> None:
         storage=storage,
         checkpoint_every=run.checkpoint.every_seconds,
         keep_checkpoints=run.checkpoint.keep,
+        resume_from=run.resume_from,
         synchronisation=run.trainer.synchronisation,
         trackers=trackers_of_the_environment(),
     ).train()

@@ -8,7 +8,7 @@ from lepton_operator.api.schema import structural_schema
 from lepton_operator.api.spec import LeptonTrainingJobSpec
 from lepton_operator.api.status import LeptonTrainingJobStatus
 
-CHANGEABLE_AFTER_START = frozenset({"suspend", "failurePolicy"})
+CHANGEABLE_AFTER_START = frozenset({"suspend", "failurePolicy", "ttlSecondsAfterFinished"})
 
 
 def started() -> str:
@@ -29,6 +29,16 @@ def immutability_rules(fields: list[str]) -> list[dict[str, Any]]:
         )
         for field in fields
     ]
+
+
+def managed_by_rule() -> dict[str, Any]:
+    """Whoever looks after a job does so from beginning to end, as with Kubernetes' own Jobs."""
+    return rule(
+        "has(self.spec.managedBy) ? has(oldSelf.spec.managedBy)"
+        " && self.spec.managedBy == oldSelf.spec.managedBy : !has(oldSelf.spec.managedBy)",
+        "managedBy can't change; delete the job and create it again",
+        field="spec.managedBy",
+    )
 
 
 def name_rule() -> dict[str, Any]:
@@ -65,7 +75,8 @@ def columns() -> list[dict[str, Any]]:
 def object_schema() -> dict[str, Any]:
     """The schema of the whole object."""
     spec = structural_schema(LeptonTrainingJobSpec, defaults=True)
-    frozen = sorted(spec["properties"].keys() - CHANGEABLE_AFTER_START - unsupported_fields(spec))
+    others = {*CHANGEABLE_AFTER_START, *unsupported_fields(spec), "managedBy"}
+    frozen = sorted(spec["properties"].keys() - others)
     return {
         "description": "A training job: an environment, an agent and how it is trained, or a"
         " program of your own; run by worker pods, watched, restarted when it fails, evaluated.",
@@ -86,7 +97,7 @@ def object_schema() -> dict[str, Any]:
             "spec": spec,
             "status": structural_schema(LeptonTrainingJobStatus, defaults=False),
         },
-        RULES: [name_rule(), *immutability_rules(frozen)],
+        RULES: [name_rule(), managed_by_rule(), *immutability_rules(frozen)],
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lepton_operator.api.names import MANAGED_BY
 from lepton_operator.api.status import LeptonTrainingJobStatus
 
 
@@ -26,6 +27,11 @@ class TrainingJob:
     def key(self) -> tuple[str, str]:
         """(namespace, name)."""
         return self.namespace, self.name
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this operator is the one to look after the job."""
+        return self.spec.get("managedBy") in (None, MANAGED_BY)
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any]) -> "TrainingJob":

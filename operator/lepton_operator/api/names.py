@@ -21,6 +21,9 @@ MANAGER = "lepton-operator"
 ANNOTATION_DESIRED_HASH = f"{GROUP}/desired-hash"
 """Digest of the object as the operator wanted it; a difference is the only reason to change it."""
 
+MANAGED_BY = f"{GROUP}/{MANAGER}"
+"""spec.managedBy of jobs that this operator looks after, as when there is none."""
+
 MAX_NAME_LENGTH = 50
 """Room for `-<attempt>-<index>` in a pod's host name, which may have 63 characters."""
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
@@ -47,6 +50,7 @@ class ConditionType(StrEnum):
 
     PODS_READY = "PodsReady"
     SUSPENDED = "Suspended"
+    STALLED = "Stalled"
     COMPLETE = "Complete"
     FAILED = "Failed"
     FINISHED = "Finished"
@@ -56,6 +60,7 @@ class Reason(StrEnum):
     """Reasons of conditions and events."""
 
     # PodsReady
+    WAITING_FOR_START = "WaitingForStart"
     STARTING = "Starting"
     ALL_PODS_READY = "AllPodsReady"
     PODS_PENDING = "PodsPending"
@@ -64,6 +69,10 @@ class Reason(StrEnum):
     # Suspended
     SUSPENDED = "Suspended"
     RESUMED = "Resumed"
+    # Stalled
+    NO_PROGRESS = "NoProgress"
+    NON_FINITE = "NonFiniteMetrics"
+    PROGRESSING = "Progressing"
     # Complete
     TRAINING_COMPLETE = "TrainingComplete"
     # Failed
@@ -73,6 +82,11 @@ class Reason(StrEnum):
     CONTAINER_CANNOT_START = "ContainerCannotStart"
     MAX_RESTARTS_EXCEEDED = "MaxRestartsExceeded"
     MAX_INTERRUPTIONS_EXCEEDED = "MaxInterruptionsExceeded"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    PENDING_DEADLINE_EXCEEDED = "PendingDeadlineExceeded"
+    FAILED_BY_RULE = "FailedByRule"
+    REPEATED_FAILURE = "RepeatedFailure"
+    """The same rank failed at the same step again; as an event, before it is for good."""
     # attempts, and events
     ERROR = "Error"
     """The program exited with another code than 0."""
@@ -88,6 +102,10 @@ class Reason(StrEnum):
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_FAILED = "AttemptFailed"
     CREATION_REFUSED = "CreationRefused"
+    AVOIDING_NODES = "AvoidingNodes"
+    """An attempt keeps away from nodes on which others died."""
+    MEMORY_LIMITED = "MemoryLimited"
+    """growMemoryBy asks for more than the namespace allows."""
 
 
 class FailureClass(StrEnum):
@@ -99,5 +117,7 @@ class FailureClass(StrEnum):
     """The program exited with an error: restarts within maxRestarts."""
     OUT_OF_MEMORY = "OutOfMemory"
     """A container was killed at its memory limit: restarts within maxRestarts."""
+    STALLED = "Stalled"
+    """No progress, or numbers that are none: restarts within maxRestarts."""
     INVALID = "Invalid"
     """Another attempt can't help: the specification or the image is at fault."""

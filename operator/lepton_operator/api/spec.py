@@ -1,41 +1,25 @@
 """`spec` of a LeptonTrainingJob. Sections about learning come from `lepton.spec`."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
 
 from lepton.spec.agent import AgentSpec
 from lepton.spec.base import RULES, SpecModel, not_supported_yet, refusal, rule, rules, text_like
 from lepton.spec.environment import EnvironmentSpec
-from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
-
-QUANTITY_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
-"""Of Kubernetes' resource.Quantity."""
-Quantity = Annotated[
-    int | Annotated[str, StringConstraints(max_length=64, pattern=QUANTITY_PATTERN)],
-    Field(
-        json_schema_extra={
-            "x-kubernetes-int-or-string": True,
-            "pattern": QUANTITY_PATTERN,
-            "maxLength": 64,
-        }
-    ),
-]
-"""A Kubernetes resource quantity such as 2, "500m" or "8Gi"; a fraction is text: "0.5"."""
-
-Argument = Annotated[str, StringConstraints(max_length=16_384)]
-ObjectName = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=253),
-    *text_like(
-        r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?",
-        "a name of lower-case letters, digits, '-' and '.' that begins and ends with a letter or"
-        " digit",
-    ),
-]
-OpenObject = Annotated[dict[str, Any], Field(max_length=64)]
-"""An object whose fields the Kubernetes API itself checks when the pod is made of them."""
+from lepton.spec.trainer import CLAIM_SCHEME, CheckpointSpec, EvaluationSpec, TrainerSpec
+from lepton_operator.api.failure_policy import FailurePolicy
+from lepton_operator.api.fields import (
+    LONGEST_SECONDS,
+    SIZE_PATTERN,
+    Argument,
+    ObjectName,
+    OpenObject,
+    Quantity,
+    Seconds,
+)
+from lepton_operator.api.scheduling import Scheduling
 
 
 class ImagePullPolicy(StrEnum):
@@ -196,7 +180,7 @@ class Storage(SpecModel):
             str,
             StringConstraints(max_length=32),
             *text_like(
-                r"[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?",
+                SIZE_PATTERN,
                 "size is a quantity of storage, such as 10Gi",
             ),
         ]
@@ -219,23 +203,14 @@ class Storage(SpecModel):
         return self
 
 
-class FailurePolicy(SpecModel):
-    """What happens when an attempt fails."""
-
-    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 3
-    """Restarts after failures of the program. Interruptions by the infrastructure don't count."""
-    backoff_seconds: Annotated[int, Field(ge=0, le=3600)] = 10
-    """Seconds before the first restart; doubled for each further one, up to 10 minutes."""
-    rules: Annotated[list[OpenObject], Field(max_length=32)] | None = not_supported_yet()
-    """Actions by exit code. Not supported yet."""
-    grow_memory_by: Annotated[str, Field(max_length=32)] | None = not_supported_yet()
-    """Memory growth after a container ran out of it. Not supported yet."""
-    avoid_failed_nodes: bool | None = not_supported_yet()
-    """Keep away from nodes on which attempts died. Not supported yet."""
-
-
 NOT_BOTH = "set either environment (lepton trains) or command and args (your own program), not both"
 ONE_OF_THEM = "set environment (lepton trains) or command (your own program)"
+GROWTH_NEEDS_A_LIMIT = "growMemoryBy needs resources.limits.memory, which is what grows"
+RESUME_NEEDS_A_CLAIM = (
+    "resumeFrom is a path on storage.claimName, which is not set; with pvc://claim/path it may be"
+    " on any claim"
+)
+WHOLE_SEGMENTS = "workers must be a multiple of scheduling.segmentSize"
 SECTIONS_OF_LEARNING = ("agent", "trainer", "evaluation", "checkpoint")
 
 
@@ -266,6 +241,26 @@ class LeptonTrainingJobSpec(SpecModel):
                     field=section,
                 )
                 for section in SECTIONS_OF_LEARNING
+            ),
+            rule(
+                "!has(self.failurePolicy) || !has(self.failurePolicy.growMemoryBy)"
+                " || (has(self.resources) && has(self.resources.limits)"
+                " && 'memory' in self.resources.limits)",
+                GROWTH_NEEDS_A_LIMIT,
+                field="failurePolicy",
+            ),
+            rule(
+                "!has(self.checkpoint) || !has(self.checkpoint.resumeFrom)"
+                f" || self.checkpoint.resumeFrom.startsWith('{CLAIM_SCHEME}')"
+                " || (has(self.storage) && has(self.storage.claimName))",
+                RESUME_NEEDS_A_CLAIM,
+                field="checkpoint",
+            ),
+            rule(
+                "!has(self.scheduling) || !has(self.scheduling.segmentSize)"
+                " || self.workers % self.scheduling.segmentSize == 0",
+                WHOLE_SEGMENTS,
+                field="workers",
             ),
         )
     )
@@ -308,36 +303,59 @@ class LeptonTrainingJobSpec(SpecModel):
     """Resources of each worker."""
     resource_shape: ObjectName | None = not_supported_yet()
     """Named resources that an administrator defines. Not supported yet."""
-    shared_memory: Annotated[str, Field(max_length=32)] | None = not_supported_yet()
-    """Size of /dev/shm. Not supported yet."""
+    shared_memory: (
+        Annotated[
+            str,
+            StringConstraints(max_length=32),
+            *text_like(SIZE_PATTERN, "sharedMemory is an amount of memory, such as 2Gi"),
+        ]
+        | None
+    ) = None
+    """Size of /dev/shm, such as 2Gi, by which processes of a worker hand each other data. What is
+    used of it counts towards the memory limit. Default: the container runtime's, mostly 64 MiB."""
     template: PodTemplate = Field(default_factory=PodTemplate)
     """Pod fields of the workers: node selector, tolerations, volumes and the like."""
     storage: Storage | None = None
     """Where checkpoints and the model are kept. Without it they end with the pod, and a restart
     begins from zero."""
 
-    scheduling: OpenObject | None = not_supported_yet()
-    """Gangs, queues, regions. Not supported yet."""
+    scheduling: Scheduling = Field(default_factory=Scheduling)
+    """Where workers run, and before whom."""
     failure_policy: FailurePolicy = FailurePolicy()
     """What happens when an attempt fails."""
     suspend: bool = False
     """True: no pods run. Set to true while running, pods end after a checkpoint; set to false
     again, training continues from it."""
-    managed_by: Annotated[str, Field(max_length=253)] | None = not_supported_yet()
-    """Controller that manages the job. Not supported yet."""
-    start_at: Annotated[str, Field(max_length=64)] | None = not_supported_yet()
-    """Time to start at. Not supported yet."""
-    active_deadline_seconds: Annotated[int, Field(ge=1)] | None = not_supported_yet()
-    """Limit of running time. Not supported yet."""
-    pending_deadline_seconds: Annotated[int, Field(ge=1)] | None = not_supported_yet()
-    """Limit of waiting time. Not supported yet."""
-    progress_deadline_seconds: Annotated[int, Field(ge=1)] | None = not_supported_yet()
-    """Limit of time without progress. Not supported yet."""
-    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = not_supported_yet()
-    """Seconds after which a finished job is deleted. Not supported yet."""
+    managed_by: (
+        Annotated[
+            str,
+            StringConstraints(max_length=63),
+            *text_like(
+                r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9_./-]*[A-Za-z0-9])?",
+                "managedBy is a domain and a path, such as example.com/controller",
+            ),
+        ]
+        | None
+    ) = None
+    """Controller that looks after the job. Any other than training.lepton.ai/lepton-operator, the
+    default, makes this operator leave the job and its status alone. Can't change."""
+    start_at: AwareDatetime | None = None
+    """Time before which the job does not start, such as 2026-12-24T22:00:00Z. Default: at once."""
+    active_deadline_seconds: Seconds | None = None
+    """For how long its pods may run, over all attempts; then the job fails. Time in which none
+    runs, such as between attempts or while suspended, does not count. Default: no limit."""
+    pending_deadline_seconds: Seconds | None = None
+    """How long an attempt's workers may wait until all of them run; then the job fails, with what
+    they wait for. Default: no limit."""
+    progress_deadline_seconds: Seconds | None = None
+    """How long a running attempt may be without a new step, as lepton's trainer and lepton.report
+    tell them; the first step gets three times as long, and at least 10 minutes. Then the attempt
+    has failed in class Stalled. Default: no limit."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=LONGEST_SECONDS)] | None = None
+    """Seconds after its end at which the job is deleted, with all that it owns. Default: never."""
 
     @model_validator(mode="after")
-    def _environment_or_own_program(self) -> "LeptonTrainingJobSpec":
+    def _fields_agree(self) -> "LeptonTrainingJobSpec":
         own = self.command is not None or bool(self.args)
         if self.environment is not None and own:
             raise refusal(NOT_BOTH)
@@ -347,4 +365,12 @@ class LeptonTrainingJobSpec(SpecModel):
             for section in SECTIONS_OF_LEARNING:
                 if getattr(self, section) is not None:
                     raise refusal(goes_with_environment(section), field=section)
+        if self.failure_policy.grow_memory_by and "memory" not in self.resources.limits:
+            raise refusal(GROWTH_NEEDS_A_LIMIT, field="failurePolicy")
+        resume_from = self.checkpoint.resume_from if self.checkpoint is not None else None
+        has_claim = self.storage is not None and self.storage.claim_name is not None
+        if resume_from and not resume_from.startswith(CLAIM_SCHEME) and not has_claim:
+            raise refusal(RESUME_NEEDS_A_CLAIM, field="checkpoint")
+        if self.scheduling.segment_size and self.workers % self.scheduling.segment_size:
+            raise refusal(WHOLE_SEGMENTS, field="workers")
         return self

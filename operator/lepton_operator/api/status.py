@@ -38,7 +38,7 @@ class Condition(StatusModel):
     """One observation of the job, as Kubernetes' own conditions."""
 
     type: Annotated[str, Field(max_length=316)]
-    """What is observed: PodsReady, Suspended, Complete, Failed or Finished."""
+    """What is observed: PodsReady, Suspended, Stalled, Complete, Failed or Finished."""
     status: Literal["True", "False", "Unknown"]
     """Whether it is so."""
     reason: Annotated[str, Field(max_length=128)]
@@ -93,6 +93,8 @@ class ProgressStatus(StatusModel):
     """What the program last said."""
     updated_time: datetime | None = None
     """When these figures were read."""
+    last_step_time: datetime | None = None
+    """When the step was last seen to have moved in the current attempt."""
 
 
 class Metric(StatusModel):
@@ -146,6 +148,47 @@ class EvaluationStatus(Evaluation):
     """What the last evaluation of the policy measured."""
 
 
+NodeName = Annotated[str, Field(max_length=253)]
+
+
+MAX_NODES_LISTED = 128
+
+
+class PlacementStatus(StatusModel):
+    """Where workers ran, and where they are not to."""
+
+    nodes: (
+        Annotated[
+            list[NodeName],
+            Field(
+                max_length=MAX_NODES_LISTED,
+                json_schema_extra={"x-kubernetes-list-type": "atomic"},
+            ),
+        ]
+        | None
+    ) = None
+    """Nodes on which workers of any attempt ran; the first 128 by name."""
+    regions: (
+        Annotated[
+            list[Annotated[str, Field(max_length=63)]],
+            Field(max_length=64, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        ]
+        | None
+    ) = None
+    """Regions of these nodes, of jobs that name regions or zones."""
+    avoided: (
+        Annotated[
+            list[NodeName],
+            Field(
+                max_length=MAX_ATTEMPTS_LISTED,
+                json_schema_extra={"x-kubernetes-list-type": "atomic"},
+            ),
+        ]
+        | None
+    ) = None
+    """Nodes that the current attempt keeps away from, since attempts died there."""
+
+
 class LeptonTrainingJobStatus(StatusModel):
     """What was last observed of the job."""
 
@@ -167,8 +210,14 @@ class LeptonTrainingJobStatus(StatusModel):
     restarts: Count = 0
     """Restarts so far, for whatever reason."""
     interruptions: Count = 0
-    """Restarts among them after interruptions by the infrastructure, which don't count towards
-    failurePolicy.maxRestarts."""
+    """Restarts among them that don't count towards failurePolicy.maxRestarts: after interruptions
+    by the infrastructure, and where a rule says RestartFree."""
+    active_seconds: Count | None = None
+    """For how long pods have run up to activeSince; kept where activeDeadlineSeconds limits it."""
+    active_since: datetime | None = None
+    """Since when pods run; absent while none does."""
+    memory: Annotated[str, Field(max_length=64)] | None = None
+    """Memory limit of each worker, once failurePolicy.growMemoryBy has raised it."""
     conditions: Annotated[
         list[Condition],
         Field(
@@ -179,7 +228,7 @@ class LeptonTrainingJobStatus(StatusModel):
             },
         ),
     ] = Field(default_factory=list)
-    """Observations: PodsReady, Suspended, Complete, Failed, Finished."""
+    """Observations: PodsReady, Suspended, Stalled, Complete, Failed, Finished."""
     workers: WorkersStatus | None = None
     """Pods of the current attempt."""
     progress: ProgressStatus | None = None
@@ -200,6 +249,8 @@ class LeptonTrainingJobStatus(StatusModel):
     """The last evaluation of the policy."""
     model: ModelStatus | None = None
     """The trained model."""
+    placement: PlacementStatus | None = None
+    """Where workers ran, and where they are not to."""
 
     def to_json_object(self) -> dict[str, Any]:
         """The status as a JSON object with camelCase names, without what is None or empty."""

@@ -104,6 +104,8 @@ def problem(error: ErrorDetails) -> str:
             told = "must be a number"
         case "bool_type":
             told = "must be true or false"
+        case "datetime_type" | "datetime_parsing" | "datetime_from_date_parsing" | "timezone_aware":
+            told = "must be a time such as 2026-01-31T08:00:00Z"
         case "string_type":
             told = "must be text"
         case _:

@@ -95,16 +95,16 @@ class Caches:
         self, resource: Resource, namespace: str, name: str, uid: str, answer: dict[str, Any] | None
     ) -> None:
         """Take the answer to a deletion of our own."""
-        self._by_kind[resource.kind].store.deletion_response(namespace, name, uid, answer)
+        self._store(resource).deletion_response(namespace, name, uid, answer)
 
     def wrote(self, resource: Resource, raw: dict[str, Any]) -> None:
         """Take the answer to a write of our own, ahead of the watch."""
-        store = (
-            self.training_jobs
-            if resource.kind == TRAINING_JOBS.kind
-            else self._by_kind[resource.kind].store
-        )
-        store.upsert_response(raw)
+        self._store(resource).upsert_response(raw)
+
+    def _store(self, resource: Resource) -> Store[Any]:
+        if resource.kind == TRAINING_JOBS.kind:
+            return self.training_jobs
+        return self._by_kind[resource.kind].store
 
     def _training_job_changed(self, old: TrainingJob | None, new: TrainingJob | None) -> None:
         for job in (old, new):

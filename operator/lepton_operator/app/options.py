@@ -3,6 +3,7 @@
 import argparse
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 from lepton_operator.reconcile.settings import Settings
 
@@ -71,8 +72,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-interruptions",
         type=int,
-        default=20,
+        default=Settings.max_interruptions,
         help="restarts of a job after infrastructure failures (%(default)s)",
+    )
+    parser.add_argument(
+        "--interconnect-label",
+        default=Settings.interconnect_label,
+        metavar="LABEL",
+        help="label that nodes of one fast interconnect share the value of (%(default)s)",
+    )
+    parser.add_argument(
+        "--finished-pods-seconds",
+        type=int,
+        metavar="SECONDS",
+        help="delete the pods of a finished job after this time (default: with the job)",
     )
 
 
@@ -82,6 +95,12 @@ def from_arguments(arguments: argparse.Namespace) -> Options:
         settings=Settings(
             trainer_image=arguments.trainer_image,
             max_interruptions=arguments.max_interruptions,
+            interconnect_label=arguments.interconnect_label,
+            finished_pods_kept=(
+                timedelta(seconds=arguments.finished_pods_seconds)
+                if arguments.finished_pods_seconds is not None
+                else None
+            ),
         ),
         namespace=arguments.namespace,
         lease_namespace=arguments.lease_namespace,

@@ -11,6 +11,7 @@ from lepton_operator.api import names
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.status import LeptonTrainingJobStatus
 from lepton_operator.app.caches import Caches
+from lepton_operator.app.lookups import Lookups
 from lepton_operator.app.metrics import Metrics
 from lepton_operator.app.resources import BY_KIND, TRAINING_JOBS
 from lepton_operator.engine.client import ApiError, Client
@@ -27,6 +28,8 @@ from lepton_operator.reconcile.settings import Settings
 
 log = logging.getLogger(__name__)
 
+MAX_LOOK_UPS = 4
+"""More than one plan asks for in a row."""
 MAX_LOGS = 8
 """Logs to read of one job at most: the cause of a failure is among the first to fail."""
 
@@ -74,6 +77,7 @@ class Reconciler:
         self._pacer = pacer
         self._settings = settings
         self._metrics = metrics
+        self._lookups = Lookups(client)
         self._log_tails: dict[Key, dict[str, str]] = {}
         """Of each job's failed pods without a last word, by the pod's UID; read once."""
         self._obstacles: dict[Key, Obstacle] = {}
@@ -87,7 +91,12 @@ class Reconciler:
             return None
         observed = await self._observe(job)
         plan = decide(job, observed, self._settings, datetime.now(UTC))
-        return await self._carry_out(job, plan)
+        for _ in range(MAX_LOOK_UPS):
+            if plan.look_up is None:
+                return await self._carry_out(job, plan)
+            observed = await self._lookups.with_answers(plan.look_up, observed, job.namespace)
+            plan = decide(job, observed, self._settings, datetime.now(UTC))
+        raise RuntimeError(f"decide asks again for what it was given: {plan.look_up}")
 
     def _forget(self, key: Key) -> None:
         self._board.forget(key)
@@ -118,6 +127,8 @@ class Reconciler:
             claims=claims,
             progress=sample.progress if sample else None,
             progress_time=sample.time if sample else None,
+            asked_time=self._board.last_asked(job.key, job.status.attempt),
+            non_finite=sample.non_finite if sample else (),
             trend=sample.trend if sample else None,
             last_words=last_words,
             log_tails=await self._logs_of(job, silent),
@@ -150,7 +161,10 @@ class Reconciler:
         """Status first, so that an attempt is counted before its Job exists, and the events that
         tell of it; then the objects."""
         again = plan.again_in.total_seconds() if plan.again_in is not None else None
-        patch = merge_patch(job.raw_status, plan.status.to_json_object(), OWNED_STATUS_FIELDS)
+        patch: dict[str, Any] = {}
+        if plan.status != job.status:
+            # Else not even its form is touched: it may be another controller's.
+            patch = merge_patch(job.raw_status, plan.status.to_json_object(), OWNED_STATUS_FIELDS)
         if patch:
             wait = 0.0 if plan.urgent else self._pacer.wait(job.key, age(job))
             if wait > 0:

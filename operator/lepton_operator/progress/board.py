@@ -33,6 +33,18 @@ class Sample:
     progress: Progress
     time: datetime
     leading: list[float] = field(default_factory=list)
+    numbers: set[str] = field(default_factory=set)
+    """Metrics that were numbers at any time."""
+
+    @property
+    def non_finite(self) -> tuple[str, ...]:
+        """Metrics that were numbers and are none now. What never was one says nothing: means of
+        what has not happened yet begin as NaN."""
+        return tuple(
+            name
+            for name, value in self.progress.metrics.items()
+            if name in self.numbers and (value is None or not math.isfinite(value))
+        )
 
     @property
     def trend(self) -> str | None:
@@ -55,6 +67,16 @@ class Board(Generic[K]):
 
     def __init__(self) -> None:
         self._samples: dict[K, Sample] = {}
+        self._asked: dict[K, tuple[int, datetime]] = {}
+
+    def asked(self, key: K, attempt: int, time: datetime) -> None:
+        """Note that an attempt's first worker was asked, whatever came of it."""
+        self._asked[key] = attempt, time
+
+    def last_asked(self, key: K, attempt: int) -> datetime | None:
+        """When this attempt's first worker was last asked."""
+        known, time = self._asked.get(key, (None, None))
+        return time if known == attempt else None
 
     def put(self, key: K, attempt: int, progress: Progress, time: datetime) -> bool:
         """Take a report; returns whether it says something new. A new attempt starts anew."""
@@ -65,6 +87,11 @@ class Board(Generic[K]):
         else:
             changed = known.progress != progress
             known.progress, known.time = progress, time
+        known.numbers.update(
+            name
+            for name, value in progress.metrics.items()
+            if value is not None and math.isfinite(value)
+        )
         value = next(iter(progress.metrics.values()), None)
         if changed and value is not None and math.isfinite(value):
             known.leading.append(value)
@@ -80,6 +107,7 @@ class Board(Generic[K]):
     def forget(self, key: K) -> None:
         """Drop what is known of a job that ended or is gone."""
         self._samples.pop(key, None)
+        self._asked.pop(key, None)
 
     def __len__(self) -> int:
         return len(self._samples)

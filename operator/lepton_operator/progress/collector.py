@@ -86,6 +86,8 @@ class Collector:
                     self._silent[key] = pod.uid
                     log.info("no progress from pod %s/%s: %s", pod.namespace, pod.name, error)
                 return
+            finally:
+                self._board.asked(key, pod.attempt or 0, datetime.now(UTC))
         self._silent.pop(key, None)
         if self._board.put(key, pod.attempt or 0, progress, datetime.now(UTC)):
             self._on_news(key)

@@ -1,9 +1,11 @@
-"""Counting attempts: budgets, backoff, and what is kept of those that failed."""
+"""Counting attempts: what a failure costs, when the next attempt starts, and when there is none."""
 
+import hashlib
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from lepton_operator.api.failure_policy import FailureAction, FailurePolicy, FailureRule
 from lepton_operator.api.names import FailureClass, Reason
-from lepton_operator.api.spec import FailurePolicy
 from lepton_operator.api.status import MAX_ATTEMPTS_LISTED, Attempt, LeptonTrainingJobStatus
 from lepton_operator.reconcile.failure import Failure
 from lepton_operator.reconcile.settings import Settings
@@ -12,6 +14,22 @@ from lepton_operator.reconcile.text import plural
 LONGEST_BACKOFF = timedelta(minutes=10)
 GOOD_RUN = timedelta(minutes=10)
 """An attempt that ran for so long was no failure to start: backoff begins anew after it."""
+JITTER = 0.25
+"""By how much of itself a backoff may be longer."""
+MAX_REPETITIONS = 3
+"""Attempts that one rank may fail at one step: the second may be bad luck, the third is not."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What follows from a failed attempt."""
+
+    end: tuple[Reason, str] | None = None
+    """Why there is no further attempt, as reason and message; None when there is one."""
+    free: bool = False
+    """Whether the restart leaves maxRestarts alone."""
+    warning: str | None = None
+    """What is to be told beyond the failure itself, when there is another attempt."""
 
 
 def counted_time(status: LeptonTrainingJobStatus) -> datetime | None:
@@ -19,17 +37,20 @@ def counted_time(status: LeptonTrainingJobStatus) -> datetime | None:
     return status.attempts[-1].end_time if status.attempts else status.start_time
 
 
-def start_time(status: LeptonTrainingJobStatus, policy: FailurePolicy) -> datetime | None:
+def start_time(
+    status: LeptonTrainingJobStatus, policy: FailurePolicy, identity: str
+) -> datetime | None:
     """When the current attempt may start: when it was counted, and the backoff after that.
 
     Read from the status alone, so that it survives a restart of the operator.
     """
     counted = counted_time(status)
-    return None if counted is None else counted + backoff(status, policy)
+    return None if counted is None else counted + backoff(status, policy, identity)
 
 
-def backoff(status: LeptonTrainingJobStatus, policy: FailurePolicy) -> timedelta:
-    """backoffSeconds, doubled for each further failure in a row, at most ten minutes.
+def backoff(status: LeptonTrainingJobStatus, policy: FailurePolicy, identity: str) -> timedelta:
+    """backoffSeconds, doubled for each further failure in a row, at most ten minutes; and up to a
+    quarter longer, by an amount that depends on `identity` (the job's UID) and the attempt.
 
     A first interruption by the infrastructure is not the program's fault: no backoff.
     """
@@ -45,8 +66,15 @@ def backoff(status: LeptonTrainingJobStatus, policy: FailurePolicy) -> timedelta
         in_a_row -= 1
     if in_a_row == 0:
         return timedelta(0)
-    seconds = policy.backoff_seconds * 2 ** min(in_a_row - 1, 16)
-    return min(timedelta(seconds=seconds), LONGEST_BACKOFF)
+    wanted = timedelta(seconds=policy.backoff_seconds * 2 ** min(in_a_row - 1, 16))
+    seconds = min(wanted, LONGEST_BACKOFF).total_seconds()
+    return timedelta(seconds=round(seconds * (1 + JITTER * _share(identity, status.attempt))))
+
+
+def _share(identity: str, attempt: int) -> float:
+    """A number from 0 to 1 that is always the same for this attempt of this job."""
+    digest = hashlib.sha256(f"{identity}/{attempt}".encode()).digest()
+    return int.from_bytes(digest[:4]) / 2**32
 
 
 def _ran(attempt: Attempt) -> timedelta:
@@ -55,19 +83,84 @@ def _ran(attempt: Attempt) -> timedelta:
     return attempt.end_time - attempt.start_time
 
 
-def exhausted(
+def judge(
     status: LeptonTrainingJobStatus, failure: Failure, policy: FailurePolicy, settings: Settings
-) -> tuple[Reason, str] | None:
-    """Why there is no further attempt, as reason and message; None when there is one."""
+) -> Verdict:
+    """What follows from the failure, which is the last of `status.attempts`.
+
+    The first rule that fits decides. Without one, interruptions are free, and a failure that came
+    again and again at the same place ends the job before the budget does.
+    """
     if failure.failure_class is FailureClass.INVALID:
-        return failure.reason, failure.message
-    if failure.failure_class is FailureClass.INFRASTRUCTURE:
+        return Verdict(end=(failure.reason, failure.message))
+    index, rule = next(
+        ((i, rule) for i, rule in enumerate(policy.rules) if _fits(rule, failure)), (0, None)
+    )
+    if rule is not None and rule.action is FailureAction.FAIL:
+        text = f"failurePolicy.rules[{index}] says Fail: {failure.message}"
+        return Verdict(end=(Reason.FAILED_BY_RULE, text))
+    if rule is not None:
+        free, times = rule.action is FailureAction.RESTART_FREE, 1
+    else:
+        free = failure.failure_class is FailureClass.INFRASTRUCTURE
+        # With more memory it may come further.
+        grows = failure.failure_class is FailureClass.OUT_OF_MEMORY and policy.grow_memory_by
+        times = 1 if grows else repetitions(status)
+    last = status.attempts[-1]
+    if times >= MAX_REPETITIONS:
+        text = f"rank {last.rank} failed at step {last.step} in {times} attempts"
+        return Verdict(end=(Reason.REPEATED_FAILURE, f"{text}; at last: {failure.message}"))
+    warning = None
+    if times > 1:
+        warning = (
+            f"rank {last.rank} failed at step {last.step} in {times} attempts;"
+            f" after {MAX_REPETITIONS} the job fails"
+        )
+    return Verdict(_exhausted(status, failure, policy, settings, free=free), free, warning)
+
+
+def _fits(rule: FailureRule, failure: Failure) -> bool:
+    if rule.failure_class is None:
+        if failure.failure_class is FailureClass.INFRASTRUCTURE:
+            return False
+    elif rule.failure_class is not failure.failure_class:
+        return False
+    return rule.exit_codes is None or failure.exit_code in rule.exit_codes
+
+
+def repetitions(status: LeptonTrainingJobStatus) -> int:
+    """In how many attempts in a row the last one's rank failed at the last one's step, itself
+    included. Interruptions between them tell nothing. Before the first step it is not counted:
+    what a program waits for at its start may come."""
+    last = status.attempts[-1]
+    if last.rank is None or not last.step:
+        return 1
+    times = 0
+    for attempt in reversed(status.attempts):
+        if attempt.failure_class is FailureClass.INFRASTRUCTURE:
+            continue
+        if (attempt.rank, attempt.step) != (last.rank, last.step):
+            break
+        times += 1
+    return max(times, 1)
+
+
+def _exhausted(
+    status: LeptonTrainingJobStatus,
+    failure: Failure,
+    policy: FailurePolicy,
+    settings: Settings,
+    *,
+    free: bool,
+) -> tuple[Reason, str] | None:
+    """Whether the budget that the restart would be taken from is used up."""
+    if free:
         if status.interruptions < settings.max_interruptions:
             return None
         return (
             Reason.MAX_INTERRUPTIONS_EXCEEDED,
-            f"interrupted more than {plural(settings.max_interruptions, 'time')};"
-            f" at last: {failure.message}",
+            f"restarted {plural(settings.max_interruptions, 'time')} beside maxRestarts, which is"
+            f" the operator's limit; at last: {failure.message}",
         )
     restarts = status.restarts - status.interruptions
     if restarts < policy.max_restarts:
@@ -84,13 +177,14 @@ def with_failed_attempt(
     status: LeptonTrainingJobStatus,
     failure: Failure,
     policy: FailurePolicy,
+    identity: str,
     now: datetime,
     step: int | None,
 ) -> LeptonTrainingJobStatus:
     """The status with the current attempt among those that failed."""
     ended = Attempt(
         number=status.attempt,
-        start_time=start_time(status, policy),
+        start_time=start_time(status, policy, identity),
         end_time=now,
         failure_class=failure.failure_class,
         reason=str(failure.reason),
@@ -104,13 +198,12 @@ def with_failed_attempt(
     return status.model_copy(update={"attempts": attempts})
 
 
-def with_next_attempt(status: LeptonTrainingJobStatus, failure: Failure) -> LeptonTrainingJobStatus:
+def with_next_attempt(status: LeptonTrainingJobStatus, *, free: bool) -> LeptonTrainingJobStatus:
     """The status with one more attempt counted, before anything of it exists."""
-    interrupted = failure.failure_class is FailureClass.INFRASTRUCTURE
     return status.model_copy(
         update={
             "attempt": status.attempt + 1,
             "restarts": status.restarts + 1,
-            "interruptions": status.interruptions + int(interrupted),
+            "interruptions": status.interruptions + int(free),
         }
     )

@@ -76,6 +76,15 @@ def unfinished_jobs(job: TrainingJob, observed: Observed) -> tuple[Deletion, ...
     )
 
 
+def finished_jobs(job: TrainingJob, observed: Observed) -> tuple[Deletion, ...]:
+    """Jobs whose pods are kept for their logs alone."""
+    return tuple(
+        Deletion("Job", view.name, view.uid)
+        for view in sorted(observed.jobs, key=lambda view: view.name)
+        if view.owner_uid == job.uid and not view.deleting and (view.complete or view.failing)
+    )
+
+
 def in_the_way(situation: Situation) -> str | None:
     """What must be gone before the attempt may start: pods of the last attempt, whose rendezvous
     would be met, and objects of an earlier job of this name."""

@@ -2,10 +2,10 @@
 
 from lepton.spec.report import LastWord
 from lepton_operator.api.status import LARGEST_COUNT, LeptonTrainingJobStatus
-from lepton_operator.reconcile.manifests import claim_name, run_folder
 from lepton_operator.reconcile.observed import PodView
 from lepton_operator.reconcile.outcome import verdict, with_last_word
 from lepton_operator.reconcile.situation import Situation
+from lepton_operator.reconcile.volumes import claim_name, run_folder
 
 
 def may_still_speak(situation: Situation) -> bool:

@@ -9,14 +9,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from lepton_operator.api.job import TrainingJob
-from lepton_operator.api.names import ConditionType, Reason
+from lepton_operator.api.names import ConditionType, FailureClass, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
 from lepton_operator.api.validation import InvalidSpec, parse_spec
 from lepton_operator.reconcile import (
     attempts,
     children,
+    cleanup,
     completion,
+    deadlines,
     failure,
+    memory,
+    placement,
+    scheduling,
+    stalling,
     suspension,
     workers,
 )
@@ -29,11 +35,13 @@ from lepton_operator.reconcile.conditions import (
 )
 from lepton_operator.reconcile.failure import Failure, NotYet
 from lepton_operator.reconcile.observed import Observed
-from lepton_operator.reconcile.plan import EventNote, Plan
+from lepton_operator.reconcile.plan import EventNote, LookUp, Plan
 from lepton_operator.reconcile.progress import latest_reward, metrics, progress_status, stale
 from lepton_operator.reconcile.settings import Settings
 from lepton_operator.reconcile.situation import Situation
+from lepton_operator.reconcile.stalling import Stall
 from lepton_operator.reconcile.text import one_line, plural
+from lepton_operator.reconcile.volumes import begins_from_zero, loss_of_progress
 
 AT_ONCE = timedelta(0)
 SOON = timedelta(seconds=2)
@@ -43,10 +51,10 @@ SOON = timedelta(seconds=2)
 def decide(job: TrainingJob, observed: Observed, settings: Settings, now: datetime) -> Plan:
     """What is to be done now for one job."""
     now = now.replace(microsecond=0)
-    if job.deleting:
+    if job.deleting or not job.is_ours:
         return Plan(job.status)
     if job.status.is_true(ConditionType.FINISHED):
-        return Plan(job.status, delete=children.unfinished_jobs(job, observed))
+        return cleanup.after_the_end(job, observed, settings, now)
     seen = job.status.model_copy(update={"observed_generation": job.generation})
     try:
         spec = parse_spec(job.spec)
@@ -56,6 +64,9 @@ def decide(job: TrainingJob, observed: Observed, settings: Settings, now: dateti
         return fail(job, observed, seen, Reason.NAME_TAKEN, observed.name_taken, now)
     if observed.refused is not None:
         return fail(job, observed, seen, Reason.INVALID_SPEC, observed.refused, now)
+    unknown = scheduling.problem(spec, settings)
+    if unknown is not None:
+        return fail(job, observed, seen, Reason.INVALID_SPEC, unknown, now)
     situation = Situation(replace(job, status=seen), spec, observed, settings, now)
     return finish_plan(job, situation, advance(situation))
 
@@ -64,19 +75,39 @@ def advance(situation: Situation) -> Plan:
     """The next step of a job that has not finished."""
     status, spec, current = situation.status, situation.spec, situation.current_job
     if status.attempt == 0:
-        return rest(situation) if spec.suspend else count_first_attempt(situation)
+        return begin(situation)
     if current is None:
         if spec.suspend:
             return rest(situation)
         if ready_reason(status) in EXISTED and not status.is_true(ConditionType.SUSPENDED):
             return after_failure(situation, failure.job_deleted(status.attempt))
-        return start_attempt(situation)
+        over = deadlines.exceeded(status, situation)
+        return give_up(situation, *over) if over is not None else start_attempt(situation)
     if current.complete:
         return complete(situation)
     found = failure.find_failure(situation)
     if isinstance(found, Failure):
         return after_failure(situation, found)
-    return keep_running(situation, found)
+    over = deadlines.exceeded(deadlines.with_clock(status, situation), situation)
+    if over is not None:
+        return give_up(situation, *over)
+    stall = stalling.find_stall(with_what_is_seen(situation), situation)
+    if found is None and isinstance(stall, Stall) and stall.time_left <= AT_ONCE:
+        return after_failure(situation, stall.failure(situation))
+    return keep_running(situation, found, stall)
+
+
+def begin(situation: Situation) -> Plan:
+    """Count the first attempt, unless the job is to rest or to wait for its time."""
+    if situation.spec.suspend:
+        return rest(situation)
+    wait = deadlines.until_start(situation)
+    if wait is None:
+        return count_first_attempt(situation)
+    status = suspension.with_suspension(situation.status, situation)
+    reason, text = Reason.WAITING_FOR_START, deadlines.start_text(situation)
+    status = with_condition(status, ConditionType.PODS_READY, False, reason, text, situation.now)
+    return Plan(status, again_in=wait)
 
 
 def count_first_attempt(situation: Situation) -> Plan:
@@ -111,25 +142,44 @@ def start_attempt(situation: Situation) -> Plan:
         reason = Reason.RESTARTING if status.restarts else Reason.STARTING
         status = with_condition(status, ConditionType.PODS_READY, False, reason, obstacle, now)
         return Plan(status, delete=delete, again_in=SOON)
-    start = attempts.start_time(status, situation.spec.failure_policy)
+    start = attempts.start_time(status, situation.spec.failure_policy, situation.job.uid)
     if start is not None and now < start:
         return Plan(status, delete=delete, again_in=start - now)
+    observed = situation.observed
+    suspects = placement.suspects(situation)
+    look_up = LookUp(
+        limits=memory.has_grown(status) and observed.limits is None,
+        nodes=bool(suspects) and observed.nodes is None,
+    )
+    if look_up:
+        return Plan(status, look_up=look_up)
+    status, told_of_memory = memory.within_limits(status, situation.spec, observed.limits)
+    status, told_of_nodes = placement.with_avoided(status, situation, suspects)
+    # What the objects are made of is what the status says.
+    situation = situation.with_status(status)
+    events = (*told_of_memory, *told_of_nodes)
     return Plan(
-        status, create=children.missing(situation, with_job=True), delete=delete, again_in=None
+        status, create=children.missing(situation, with_job=True), delete=delete, events=events
     )
 
 
-def keep_running(situation: Situation, waiting: NotYet | None) -> Plan:
-    """The attempt goes on: report it, and suspend or resume it as asked."""
-    status = workers.with_workers(situation.status, situation)
-    status = with_progress(status, situation)
+def keep_running(
+    situation: Situation, waiting: NotYet | None, stall: Stall | NotYet | None
+) -> Plan:
+    """The attempt goes on, for now: report it, and suspend or resume it as asked."""
+    status = deadlines.with_clock(with_what_is_seen(situation), situation)
+    status = stalling.with_stall(status, stall, situation.now)
     status = suspension.with_suspension(status, situation)
     change = suspension.change_of_job(situation)
     current = situation.current_job
     differs = current is not None and current.suspended is not situation.spec.suspend
-    again = waiting.look_again_in if waiting is not None else None
-    if differs and change is None:
-        again = SOON if again is None else min(again, SOON)
+    again = soonest(
+        waiting.look_again_in if waiting is not None else None,
+        stall.look_again_in if stall is not None else None,
+        SOON if differs and change is None else None,
+        deadlines.active_time_left(status, situation) if status.active_since else None,
+        deadlines.pending_time_left(situation),
+    )
     return Plan(
         status,
         create=children.missing(situation, with_job=False),
@@ -137,6 +187,16 @@ def keep_running(situation: Situation, waiting: NotYet | None) -> Plan:
         delete=children.superseded_jobs(situation),
         again_in=again,
     )
+
+
+def soonest(*waits: timedelta | None) -> timedelta | None:
+    """The shortest of the times that are known."""
+    return min((wait for wait in waits if wait is not None), default=None)
+
+
+def with_what_is_seen(situation: Situation) -> LeptonTrainingJobStatus:
+    """The status with what the pods are and say now."""
+    return with_progress(workers.with_workers(situation.status, situation), situation)
 
 
 def with_progress(status: LeptonTrainingJobStatus, situation: Situation) -> LeptonTrainingJobStatus:
@@ -151,6 +211,7 @@ def with_progress(status: LeptonTrainingJobStatus, situation: Situation) -> Lept
                 time=_whole_seconds(situation.observed.progress_time),
                 trend=situation.observed.trend,
                 previous=status.progress,
+                from_zero=begins_from_zero(situation.spec),
             ),
             "metrics": metrics(said.metrics) or status.metrics,
             "reward": latest_reward(None, said.metrics) or status.reward,
@@ -160,10 +221,12 @@ def with_progress(status: LeptonTrainingJobStatus, situation: Situation) -> Lept
 
 def complete(situation: Situation) -> Plan:
     """All workers ended well: wait for the last word, then say so."""
-    status = workers.with_workers(situation.status, situation)
+    status = with_what_is_seen(situation)
     if completion.may_still_speak(situation):
-        return Plan(with_progress(status, situation), again_in=timedelta(seconds=1))
-    status, message = completion.with_outcome(with_progress(status, situation), situation)
+        return Plan(status, again_in=timedelta(seconds=1))
+    status, message = completion.with_outcome(status, situation)
+    status = stalling.with_stall(status, None, situation.now)
+    status = deadlines.with_clock_stopped(status, situation)
     now, reason = situation.now, Reason.TRAINING_COMPLETE
     for kind, value in (
         (ConditionType.PODS_READY, False),
@@ -179,26 +242,47 @@ def after_failure(situation: Situation, found: Failure) -> Plan:
     """Note the failed attempt; then count the next one, or fail for good."""
     spec, settings, now = situation.spec, situation.settings, situation.now
     policy = spec.failure_policy
-    status = workers.with_workers(situation.status, situation)
-    status = with_progress(status, situation)
+    status = deadlines.with_clock_stopped(with_what_is_seen(situation), situation)
+    if found.failure_class is FailureClass.STALLED:
+        status = with_condition(
+            status, ConditionType.STALLED, True, found.reason, found.message, now
+        )
     step = completion.step_reached(situation, status)
     status = status.model_copy(update={"progress": stale(status.progress)})
-    end = attempts.exhausted(status, found, policy, settings)
-    status = attempts.with_failed_attempt(status, found, policy, now, step)
-    if end is not None:
-        reason, message = end
+    uid = situation.job.uid
+    status = attempts.with_failed_attempt(status, found, policy, uid, now, step)
+    verdict = attempts.judge(status, found, policy, settings)
+    if verdict.end is not None:
+        reason, message = verdict.end
         return fail(situation.job, situation.observed, status, reason, message, now)
-    status = attempts.with_next_attempt(status, found)
+    status = attempts.with_next_attempt(status, free=verdict.free)
     text = f"attempt {status.attempt - 1} failed ({found.failure_class}): {found.message}"
-    start = attempts.start_time(status, policy)
+    if found.failure_class is FailureClass.OUT_OF_MEMORY:
+        status = memory.with_growth(status, spec)
+        if status.memory != situation.status.memory:
+            text = f"{text}; each worker of attempt {status.attempt} gets {status.memory} of memory"
+    lost = loss_of_progress(spec)
+    if lost is not None:
+        text = f"{text}; {lost}"
+    events = [EventNote("Warning", Reason.ATTEMPT_FAILED, one_line(text, 1000))]
+    if verdict.warning is not None:
+        text = f"{text}; {verdict.warning}"
+        events.append(EventNote("Warning", Reason.REPEATED_FAILURE, verdict.warning))
+    start = attempts.start_time(status, policy, uid)
     wait = start - now if start is not None else AT_ONCE
     status = with_condition(status, ConditionType.PODS_READY, False, Reason.RESTARTING, text, now)
     return Plan(
         status,
-        events=(EventNote("Warning", Reason.ATTEMPT_FAILED, one_line(text, 1000)),),
+        events=tuple(events),
         # At least a look at once: the batch Job is to end, and what comes next depends on pods.
         again_in=min(wait, SOON),
     )
+
+
+def give_up(situation: Situation, reason: Reason, message: str) -> Plan:
+    """The job has failed for good though no attempt of it has."""
+    status = deadlines.with_clock_stopped(with_what_is_seen(situation), situation)
+    return fail(situation.job, situation.observed, status, reason, message, situation.now)
 
 
 def fail(
@@ -227,15 +311,22 @@ def fail(
 
 
 def finish_plan(job: TrainingJob, situation: Situation, plan: Plan) -> Plan:
-    """The plan with what follows from the difference between the old status and the new: phase,
-    events, and whether its write may wait."""
+    """The plan with what follows from the difference between the old status and the new: where
+    workers run, phase, events, and whether its write may wait."""
+    if plan.look_up is not None:
+        return plan
     old, new = job.status, with_phase(plan.status)
+    if placement.is_due(old, new):
+        unknown = placement.unknown_nodes(situation)
+        if unknown:
+            return Plan(old, look_up=LookUp(regions_of=unknown))
+        new = placement.with_nodes(new, situation)
     started = (
         ready_reason(new) in WAS_READY
         and (ready_reason(old) not in WAS_READY)
         and not new.is_true(ConditionType.FINISHED)
     )
-    events = [*suspension.events(old, new)]
+    events = [*suspension.events(old, new), *stalling.events(old, new)]
     if started:
         count = plural(situation.spec.workers, "worker")
         events.append(
@@ -261,6 +352,8 @@ def _essence(status: LeptonTrainingJobStatus) -> object:
         status.observed_generation,
         [(c.type, c.status) for c in status.conditions if c.type != ConditionType.PODS_READY],
         len(status.attempts),
+        status.memory,
+        status.placement.avoided if status.placement is not None else None,
     )
 
 

@@ -18,6 +18,7 @@ from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
 from lepton_operator.api import names
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.spec import AccessMode, LeptonTrainingJobSpec, Storage
+from lepton_operator.reconcile import memory, scheduling, volumes
 from lepton_operator.reconcile.observed import ANNOTATION_INDEX, JobView
 from lepton_operator.reconcile.settings import Settings
 
@@ -26,10 +27,6 @@ Manifest = dict[str, Any]
 CONTAINER = "worker"
 RENDEZVOUS_PORT = 29_500
 """torchrun's own default."""
-STORAGE_MOUNT = "/lepton/storage"
-STORAGE_VOLUME = "lepton-storage"
-TEMPORARY_MOUNT = "/tmp"
-TEMPORARY_VOLUME = "lepton-tmp"
 TERMINATION_LOG = "/dev/termination-log"
 NON_ROOT = 65_532
 """User and group of the workers, as in distroless images."""
@@ -48,18 +45,6 @@ def digest(manifest: Mapping[str, Any]) -> str:
 def job_name(job: TrainingJob, attempt: int) -> str:
     """Name of an attempt's batch Job."""
     return f"{job.name}-{attempt}"
-
-
-def run_folder(job: TrainingJob) -> str:
-    """Folder of this job's files on its storage; another job of the same name has another."""
-    return f"{job.name}-{job.uid[:8]}"
-
-
-def claim_name(job: TrainingJob, spec: LeptonTrainingJobSpec) -> str | None:
-    """The claim that the job's files are on, if any."""
-    if spec.storage is None:
-        return None
-    return spec.storage.claim_name or job.name
 
 
 def processes_per_worker(spec: LeptonTrainingJobSpec) -> int:
@@ -201,8 +186,8 @@ def _finished(job: TrainingJob, manifest: Manifest) -> Manifest:
 def _pod_template(
     job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int, settings: Settings
 ) -> Manifest:
-    template = spec.template
-    metadata: Manifest = {"labels": {**template.labels, **_labels(job, attempt)}}
+    template, labels = spec.template, _labels(job, attempt)
+    metadata: Manifest = {"labels": {**template.labels, **labels}}
     if template.annotations:
         metadata["annotations"] = dict(template.annotations)
     pod: Manifest = {
@@ -219,13 +204,14 @@ def _pod_template(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [_container(job, spec, attempt, settings)],
-        "volumes": _volumes(job, spec),
+        "volumes": volumes.volumes(job, spec),
     }
     if spec.workers > 1:
         pod["subdomain"] = job.name
-    affinity = _affinity(job, spec, attempt)
     for field, value in (
-        ("affinity", affinity),
+        ("affinity", scheduling.affinity(spec, job.status, labels, settings)),
+        ("topologySpreadConstraints", scheduling.spread(spec, labels, settings)),
+        ("priorityClassName", spec.scheduling.priority_class_name),
         ("nodeSelector", dict(template.node_selector)),
         ("tolerations", list(template.tolerations)),
         ("runtimeClassName", template.runtime_class_name),
@@ -245,7 +231,7 @@ def _container(
         "image": spec.image or settings.trainer_image,
         "env": _environment(job, spec, attempt, settings),
         "ports": [{"name": "metrics", "containerPort": settings.progress_port, "protocol": "TCP"}],
-        "volumeMounts": _mounts(spec),
+        "volumeMounts": volumes.mounts(job, spec),
         "terminationMessagePath": TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
@@ -267,14 +253,7 @@ def _container(
         container["args"] = list(spec.args)
     if spec.image_pull_policy is not None:
         container["imagePullPolicy"] = str(spec.image_pull_policy)
-    resources = {
-        kind: dict(amounts)
-        for kind, amounts in (
-            ("requests", spec.resources.requests),
-            ("limits", spec.resources.limits),
-        )
-        if amounts
-    }
+    resources = memory.resources(spec, job.status)
     if resources:
         container["resources"] = resources
     return container
@@ -287,7 +266,7 @@ def _environment(
     processes = processes_per_worker(spec)
     first = f"{job_name(job, attempt)}-0.{job.name}" if spec.workers > 1 else "localhost"
     ours: dict[str, Any] = {
-        "HOME": TEMPORARY_MOUNT,
+        "HOME": volumes.TEMPORARY_MOUNT,
         "PYTHONUNBUFFERED": "1",
         PORT_VARIABLE: str(settings.progress_port),
         TERMINATION_LOG_VARIABLE: TERMINATION_LOG,
@@ -305,8 +284,9 @@ def _environment(
     }
     if processes == 1:
         ours["RANK"] = _INDEX
-    if spec.storage is not None:
-        ours[STORAGE_VARIABLE] = f"{STORAGE_MOUNT}/{run_folder(job)}"
+    storage = volumes.storage_path(job, spec)
+    if storage is not None:
+        ours[STORAGE_VARIABLE] = storage
     if spec.environment is not None:
         ours[RUN_VARIABLE] = run_configuration(job, spec, spec.environment).model_dump_json(
             by_alias=True, exclude_none=True
@@ -341,50 +321,5 @@ def run_configuration(
         trainer=spec.trainer or TrainerSpec(),
         evaluation=spec.evaluation or EvaluationSpec(),
         checkpoint=spec.checkpoint or CheckpointSpec(),
+        resume_from=volumes.resume_path(job, spec),
     )
-
-
-def _volumes(job: TrainingJob, spec: LeptonTrainingJobSpec) -> list[Manifest]:
-    found = [dict(volume) for volume in spec.template.volumes]
-    if not _users_own_temporary(spec):
-        found.append({"name": TEMPORARY_VOLUME, "emptyDir": {}})
-    name = claim_name(job, spec)
-    if name is not None:
-        found.append({"name": STORAGE_VOLUME, "persistentVolumeClaim": {"claimName": name}})
-    return found
-
-
-def _mounts(spec: LeptonTrainingJobSpec) -> list[Manifest]:
-    found = [dict(mount) for mount in spec.template.volume_mounts]
-    if not _users_own_temporary(spec):
-        found.append({"name": TEMPORARY_VOLUME, "mountPath": TEMPORARY_MOUNT})
-    if spec.storage is not None:
-        found.append({"name": STORAGE_VOLUME, "mountPath": STORAGE_MOUNT})
-    return found
-
-
-def _users_own_temporary(spec: LeptonTrainingJobSpec) -> bool:
-    return any(
-        str(mount.get("mountPath", "")).rstrip("/") == TEMPORARY_MOUNT
-        for mount in spec.template.volume_mounts
-    )
-
-
-def _affinity(job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int) -> Manifest:
-    """The user's affinity; and one node for all workers, where only one can mount the claim."""
-    affinity: Manifest = dict(spec.template.affinity or {})
-    storage = spec.storage
-    if spec.workers == 1 or storage is None or storage.size is None:
-        return affinity
-    if storage.access_mode is AccessMode.READ_WRITE_MANY:
-        return affinity
-    together = dict(affinity.get("podAffinity") or {})
-    required = "requiredDuringSchedulingIgnoredDuringExecution"
-    together[required] = [
-        *(together.get(required) or ()),
-        {
-            "labelSelector": {"matchLabels": _labels(job, attempt)},
-            "topologyKey": "kubernetes.io/hostname",
-        },
-    ]
-    return {**affinity, "podAffinity": together}

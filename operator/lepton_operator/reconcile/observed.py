@@ -1,13 +1,17 @@
 """What decide sees of the world: children trimmed to what it reads, progress, last log lines."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.names import ANNOTATION_DESIRED_HASH, LABEL_ATTEMPT, LABEL_JOB_NAME
+from lepton_operator.reconcile.quantities import quantity
 
+UNPLACED = ("Unschedulable", "SchedulingGated")
+"""Reasons of PodScheduled while the scheduler does not place a pod, or may not."""
 ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -64,7 +68,11 @@ class PlainView(ChildView):
 class JobView(ChildView):
     """A batch/v1 Job: one attempt."""
 
+    started_time: datetime | None
+    """When the Job controller began with it, or went on after it was suspended."""
     suspended: bool
+    suspended_time: datetime | None
+    """Since when it is suspended."""
     complete: bool
     failed: bool
     finished_time: datetime | None
@@ -92,7 +100,9 @@ class JobView(ChildView):
         failing = true.get("FailureTarget") or true.get("Failed") or {}
         return cls(
             **cls.common(raw),
+            started_time=parse_time(status.get("startTime")),
             suspended=bool((raw.get("spec") or {}).get("suspend")),
+            suspended_time=parse_time(true.get("Suspended", {}).get("lastTransitionTime")),
             complete="Complete" in true,
             failed="Failed" in true,
             finished_time=parse_time(last.get("lastTransitionTime")),
@@ -132,6 +142,8 @@ class PodView(ChildView):
     termination_message: str | None
     started_time: datetime | None
     """When the kubelet took the pod on."""
+    running_since: datetime | None
+    """When the training container started, also once it has ended."""
     finished_time: datetime | None
     delete_requested_time: datetime | None
     """When somebody asked for the pod's deletion: its deletionTimestamp less the grace period."""
@@ -150,10 +162,11 @@ class PodView(ChildView):
         state = _container_state(raw)
         waiting = state.get("waiting") or {}
         ended = state.get("terminated") or {}
+        ran = ended or state.get("running") or {}
         disruption = conditions.get("DisruptionTarget", {})
         disrupted = disruption.get("status") == "True"
         scheduled = conditions.get("PodScheduled", {})
-        unplaced = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+        unplaced = scheduled.get("status") == "False" and scheduled.get("reason") in UNPLACED
         finished = parse_time(ended.get("finishedAt"))
         if finished is None and disrupted and status.get("phase") == "Failed":
             finished = parse_time(disruption.get("lastTransitionTime"))
@@ -173,6 +186,7 @@ class PodView(ChildView):
             termination_reason=ended.get("reason"),
             termination_message=ended.get("message"),
             started_time=parse_time(status.get("startTime")),
+            running_since=parse_time(ran.get("startedAt")),
             finished_time=finished,
             delete_requested_time=_delete_requested_time(metadata),
         )
@@ -197,6 +211,87 @@ def _delete_requested_time(metadata: Mapping[str, Any]) -> datetime | None:
 
 
 @dataclass(frozen=True)
+class MemoryLimits:
+    """How much memory a namespace allows, in bytes; None for no limit, or none that is known."""
+
+    per_worker: Decimal | None = None
+    """By LimitRanges."""
+    left: Decimal | None = None
+    """Of the limits of all pods together, by ResourceQuotas."""
+    requests_left: Decimal | None = None
+    """Of the requests of all pods together."""
+
+    @classmethod
+    def from_objects(
+        cls, ranges: Iterable[Mapping[str, Any]], quotas: Iterable[Mapping[str, Any]]
+    ) -> "MemoryLimits":
+        """Read them from the objects as the API server sends them."""
+        most = [
+            quantity(item["max"]["memory"])
+            for found in ranges
+            for item in found["spec"].get("limits") or ()
+            if item.get("type") in ("Container", "Pod") and "memory" in (item.get("max") or {})
+        ]
+        left: dict[str, list[Decimal]] = {"limits": [], "requests": []}
+        for quota in quotas:
+            if not _counts_workers(quota.get("spec") or {}):
+                continue
+            status = quota.get("status") or {}
+            hard, used = status.get("hard") or {}, status.get("used") or {}
+            for kind, name in (
+                ("limits", "limits.memory"),
+                ("requests", "requests.memory"),
+                ("requests", "memory"),
+            ):
+                if name in hard:
+                    left[kind].append(quantity(hard[name]) - quantity(used.get(name, 0)))
+        return cls(
+            min(most, default=None),
+            min(left["limits"], default=None),
+            min(left["requests"], default=None),
+        )
+
+
+def _counts_workers(quota: Mapping[str, Any]) -> bool:
+    """Whether a quota is about every worker. Of priority classes we can't be sure."""
+    scopes = set(quota.get("scopes") or ())
+    return not quota.get("scopeSelector") and scopes <= {"NotTerminating", "NotBestEffort"}
+
+
+@dataclass(frozen=True)
+class Taint:
+    """What keeps pods from a node that don't tolerate it."""
+
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """A node, as far as it matters to which pods may run there."""
+
+    name: str
+    labels: Mapping[str, str]
+    taints: tuple[Taint, ...]
+    """Those that keep pods away; one stands for a node that is cordoned."""
+
+    @classmethod
+    def from_object(cls, raw: Mapping[str, Any]) -> "NodeView":
+        """Trim an object as the API server sends it."""
+        metadata, spec = raw["metadata"], raw.get("spec") or {}
+        taints = {
+            Taint(taint["key"], taint.get("value") or "", taint["effect"])
+            for taint in spec.get("taints") or ()
+            if taint.get("effect") in ("NoSchedule", "NoExecute")
+        }
+        if spec.get("unschedulable"):
+            taints.add(Taint("node.kubernetes.io/unschedulable", "", "NoSchedule"))
+        ordered = tuple(sorted(taints, key=lambda taint: (taint.key, taint.value, taint.effect)))
+        return cls(metadata["name"], dict(metadata.get("labels") or {}), ordered)
+
+
+@dataclass(frozen=True)
 class Observed:
     """The children of one job as last seen, and what its pods said."""
 
@@ -207,6 +302,10 @@ class Observed:
     progress: Progress | None = None
     """What the first worker of the current attempt last said."""
     progress_time: datetime | None = None
+    asked_time: datetime | None = None
+    """When it was last asked, whether it answered or not."""
+    non_finite: tuple[str, ...] = ()
+    """Metrics that it has reported as numbers in this attempt, and last as NaN or infinity."""
     trend: str | None = None
     last_words: Mapping[str, LastWord] = field(default_factory=dict)
     """Termination messages in lepton's format, by pod UID."""
@@ -216,3 +315,9 @@ class Observed:
     """Why the API server refused for good to make an object of this job (422), if it did."""
     name_taken: str | None = None
     """Which object of somebody else has a name that an object of this job needs, if one has."""
+    limits: MemoryLimits | None = None
+    """What the namespace allows; None unless a plan asked to look it up."""
+    nodes: tuple[NodeView, ...] | None = None
+    """All nodes; None unless a plan asked to look them up."""
+    regions: Mapping[str, str | None] = field(default_factory=dict)
+    """Regions of the nodes that a plan asked to look up; None for a node that has none."""

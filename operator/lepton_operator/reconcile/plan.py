@@ -13,7 +13,7 @@ from lepton_operator.api.status import LeptonTrainingJobStatus
 class Deletion:
     """An object to delete, provided that it is still the one that was seen."""
 
-    kind: Literal["Job", "Service", "PersistentVolumeClaim", "Pod"]
+    kind: Literal["Job", "LeptonTrainingJob"]
     name: str
     uid: str
 
@@ -25,6 +25,21 @@ class EventNote:
     type: Literal["Normal", "Warning"]
     reason: Reason
     message: str
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """What is read of the API server only where a plan depends on it."""
+
+    limits: bool = False
+    """LimitRanges and ResourceQuotas of the job's namespace."""
+    nodes: bool = False
+    """All nodes."""
+    regions_of: frozenset[str] = frozenset()
+    """Regions of these nodes."""
+
+    def __bool__(self) -> bool:
+        return self.limits or self.nodes or bool(self.regions_of)
 
 
 @dataclass(frozen=True)
@@ -43,3 +58,6 @@ class Plan:
     events: tuple[EventNote, ...] = ()
     again_in: timedelta | None = None
     """When to look again although nothing may have happened."""
+    look_up: LookUp | None = None
+    """What to observe first: decide is to be asked again with it, and nothing of this plan is to
+    be done. It never asks for what it was given."""

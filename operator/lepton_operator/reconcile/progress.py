@@ -27,9 +27,11 @@ def progress_status(
     trend: str | None = None,
     previous: ProgressStatus | None = None,
     complete: bool = False,
+    from_zero: bool = False,
 ) -> ProgressStatus:
     """What the job's status shows of a report. With `previous`, its time stays when nothing else
-    moved; with `complete`, all the work is done."""
+    moved; with `complete`, all the work is done; with `from_zero`, every attempt begins at step 0,
+    so that any other step is one of its own."""
     fraction = 1.0 if complete else progress.fraction
     left = 0.0 if complete else remaining_seconds(progress)
     shown = ProgressStatus(
@@ -44,6 +46,7 @@ def progress_status(
         trend=one_line(trend, 16) if trend else previous.trend if previous else None,
         message=one_line(progress.message, 1024) if progress.message else None,
         updated_time=time,
+        last_step_time=_last_step_time(progress, time, previous, from_zero),
     )
     if previous is not None and previous == shown.model_copy(
         update={"updated_time": previous.updated_time}
@@ -52,12 +55,31 @@ def progress_status(
     return shown
 
 
+def _last_step_time(
+    progress: Progress, time: datetime | None, previous: ProgressStatus | None, from_zero: bool
+) -> datetime | None:
+    """When the step last moved; None until it has in this attempt.
+
+    A resumed attempt first tells the step that it resumed from, which is none of its own.
+    """
+    before = previous.step or 0 if previous is not None else 0
+    last = previous.last_step_time if previous is not None else None
+    step = _count(progress.step) or 0
+    moved = step != before if last is not None else step > (0 if from_zero else before)
+    return time if moved else last
+
+
 def stale(progress: ProgressStatus | None) -> ProgressStatus | None:
-    """Progress of an attempt that ended: where it stood, without speed or estimate."""
+    """Progress of an attempt that ended or rests: where it stood, without speed or estimate."""
     if progress is None:
         return None
     return progress.model_copy(
-        update={"steps_per_second": None, "remaining_seconds": None, "remaining": None}
+        update={
+            "steps_per_second": None,
+            "remaining_seconds": None,
+            "remaining": None,
+            "last_step_time": None,
+        }
     )
 
 

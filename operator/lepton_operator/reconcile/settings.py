@@ -13,7 +13,12 @@ class Settings:
     trainer_image: str
     """Image of jobs that name none."""
     progress_port: int = PROGRESS_PORT
-    max_interruptions: int = 20
-    """Restarts after infrastructure failures before the job fails."""
+    max_interruptions: int = 100
+    """Restarts beside maxRestarts, mostly after infrastructure failures, before the job fails."""
     last_word_wait: timedelta = timedelta(seconds=30)
     """How long to wait for the pods of a finished Job to show their last word."""
+    finished_pods_kept: timedelta | None = None
+    """How long pods of a finished job stay, for their logs; None: as long as the job."""
+    interconnect_label: str = "nvidia.com/gpu.clique"
+    """Label that nodes of one fast interconnect share the value of, for segmentSize; "" where
+    there is none. The default is NVIDIA's for multi-node NVLink."""

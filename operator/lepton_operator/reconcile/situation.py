@@ -1,6 +1,6 @@
 """One job at one moment: what is asked for, what is there, what time it is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lepton_operator.api.job import TrainingJob
@@ -24,6 +24,10 @@ class Situation:
     settings: Settings
     now: datetime
     """In whole seconds, as the API server's times are."""
+
+    def with_status(self, status: LeptonTrainingJobStatus) -> "Situation":
+        """The same with another status, as if it had been written already."""
+        return replace(self, job=replace(self.job, status=status))
 
     @property
     def status(self) -> LeptonTrainingJobStatus:

@@ -5,7 +5,9 @@ from lepton_operator.api.status import LeptonTrainingJobStatus
 from lepton_operator.reconcile.conditions import with_condition
 from lepton_operator.reconcile.manifests import Manifest, suspension
 from lepton_operator.reconcile.plan import EventNote
+from lepton_operator.reconcile.progress import stale
 from lepton_operator.reconcile.situation import Situation
+from lepton_operator.reconcile.volumes import loss_of_progress
 
 
 def change_of_job(situation: Situation) -> Manifest | None:
@@ -32,7 +34,11 @@ def with_suspension(
     """The status with the condition Suspended, for jobs that were ever suspended."""
     now, kind = situation.now, ConditionType.SUSPENDED
     if is_suspended(situation):
+        status = status.model_copy(update={"progress": stale(status.progress)})
         message = "suspended: no workers run until spec.suspend is false"
+        lost = loss_of_progress(situation.spec)
+        if lost is not None and status.attempt > 0:
+            message = f"{message}; {lost}"
         status = with_condition(status, kind, True, Reason.SUSPENDED, message, now)
         message = "no workers run while the job is suspended"
         return with_condition(

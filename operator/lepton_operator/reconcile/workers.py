@@ -6,6 +6,7 @@ from lepton_operator.reconcile.conditions import WAS_READY, ready_reason, with_c
 from lepton_operator.reconcile.observed import PodView
 from lepton_operator.reconcile.situation import Situation
 from lepton_operator.reconcile.text import one_line, plural
+from lepton_operator.reconcile.unschedulable import in_plain_words
 
 
 def workers_status(situation: Situation) -> WorkersStatus:
@@ -54,14 +55,33 @@ def with_workers(status: LeptonTrainingJobStatus, situation: Situation) -> Lepto
     return with_condition(status, ConditionType.PODS_READY, False, reason, message, situation.now)
 
 
-def first_obstacle(situation: Situation) -> str | None:
-    """Why the first worker that is not ready is not, where Kubernetes tells."""
+def first_obstacle(situation: Situation, *, quick: bool = True) -> str | None:
+    """Why the first worker that is not ready is not, where Kubernetes tells. With `quick`, what
+    every pod goes through on its way is none."""
     for pod in sorted(situation.pods, key=lambda pod: pod.rank or 0):
         if is_ready(pod) or pod.finished:
             continue
+        rank = pod.rank or 0
         if pod.unschedulable:
-            return one_line(f"rank {pod.rank or 0} can't be placed: {pod.unschedulable}", 500)
-        if pod.waiting_reason and pod.waiting_reason != "ContainerCreating":
-            told = pod.waiting_message or "no details"
-            return one_line(f"rank {pod.rank or 0} waits: {pod.waiting_reason}: {told}", 500)
-    return None
+            why = in_plain_words(pod.unschedulable)
+            return one_line(f"rank {rank} can't be placed: {why}", 500)
+        waiting = pod.waiting_reason
+        if waiting and not (quick and waiting == "ContainerCreating"):
+            told = f": {pod.waiting_message}" if pod.waiting_message else ""
+            return one_line(f"rank {rank} waits{_place(pod)}: {waiting}{told}", 500)
+        if not quick and pod.phase == "Pending":
+            what = "its container to start" if pod.node else "a node"
+            return f"rank {rank} waits for {what}{_place(pod)}"
+    seen = {pod.rank for pod in situation.pods}
+    missing = [rank for rank in range(situation.spec.workers) if rank not in seen]
+    if quick or not missing:
+        return None
+    name = situation.current_job.name if situation.current_job is not None else "the attempt"
+    return (
+        f"there is no pod of rank {missing[0]}; a quota or an admission rule may forbid it:"
+        f" see the events of Job {name}"
+    )
+
+
+def _place(pod: PodView) -> str:
+    return f" on {pod.node}" if pod.node else ""

@@ -149,6 +149,11 @@ def test_an_unknown_environment_fails_at_once_as_invalid(run: Callable[..., Any]
             + "metadata: {name: a}\nspec: {environment: {}, agent: {hyperparameters: {x: 1}}}\n",
             ["spec.agent.hyperparameters: hyperparameter x is unknown to PPO"],
         ),
+        (
+            HEAD
+            + "metadata: {name: a}\nspec: {environment: {}, checkpoint: {resumeFrom: 'pvc://a/b'}}\n",
+            ["spec.checkpoint.resumeFrom: claims need Kubernetes"],
+        ),
         ("kind: Pod\n", ["expected one object of kind LeptonTrainingJob, found 0"]),
         ("a: [\n", ["is no YAML"]),
         (None, ["No such file or directory"]),

@@ -223,6 +223,51 @@ def test_a_finished_run_with_a_higher_limit_goes_on(tmp_path: Path) -> None:
     assert longer.train().steps == 1024
 
 
+@pytest.mark.parametrize("place", ["", "checkpoints", "checkpoints/checkpoint-000000000000512.pt"])
+def test_a_run_begins_from_the_checkpoint_of_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    whole = make(storage=tmp_path / "whole", max_steps=1024)
+    whole.train()
+    make(storage=tmp_path / "first", max_steps=512).train()
+    before = sorted((tmp_path / "first").rglob("*"))
+    second = make(
+        storage=tmp_path / "second",
+        resume_from=tmp_path / "first" / place,
+        max_steps=1024,
+        progress=True,
+    )
+    assert second.train().steps == 1024
+    assert "resumed from the checkpoint at step 512" in capsys.readouterr().err
+    assert_same(whole, second)
+    assert sorted((tmp_path / "first").rglob("*")) == before
+
+
+def test_a_runs_own_checkpoint_goes_before_the_one_to_begin_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(storage=tmp_path / "other", max_steps=256).train()
+    make(storage=tmp_path / "own", max_steps=768).train()
+    own = make(
+        storage=tmp_path / "own", resume_from=tmp_path / "other", max_steps=768, progress=True
+    )
+    own.train()
+    assert "resumed from the checkpoint at step 768" in capsys.readouterr().err
+
+
+def test_a_run_without_storage_can_begin_from_another(tmp_path: Path) -> None:
+    make(storage=tmp_path, max_steps=256).train()
+    assert make(resume_from=tmp_path, max_steps=512).train().steps == 512
+
+
+def test_where_there_is_no_checkpoint_a_run_does_not_begin(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no checkpoint to resume from in .*nothing"):
+        make(resume_from=tmp_path / "nothing", max_steps=256).train()
+    (tmp_path / "notes.txt").write_text("no checkpoint")
+    with pytest.raises(InputError, match=r"notes\.txt is no checkpoint"):
+        make(resume_from=tmp_path / "notes.txt", max_steps=256).train()
+
+
 def test_checkpoints_of_another_run_are_refused(tmp_path: Path) -> None:
     make(storage=tmp_path, max_steps=256).train()
     other = make(storage=tmp_path, max_steps=256, seed=5, hyperparameters={"gamma": 0.9})

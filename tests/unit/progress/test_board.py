@@ -37,6 +37,36 @@ def test_the_trend_follows_the_leading_metric_and_overlooks_values_that_are_not_
     assert sample.trend == f"{SPARKS[0]}{SPARKS[4]}{SPARKS[7]}"
 
 
+def reports(*losses):
+    """The sample after reports of these losses."""
+    board: Board[str] = Board()
+    for step, loss in enumerate(losses):
+        board.put("a", 1, Progress(step=step, metrics={"loss": loss, "reward": 1.0}), NOW)
+    sample = board.get("a", 1)
+    assert sample is not None
+    return sample
+
+
+def test_a_metric_that_was_a_number_and_is_none_any_more_is_not_finite():
+    assert reports(0.5).non_finite == ()
+    assert reports(0.5, None).non_finite == ("loss",)
+    assert reports(0.5, None, 0.4).non_finite == ()
+
+
+def test_a_metric_that_never_was_a_number_says_nothing():
+    assert reports(None, None).non_finite == ()
+
+
+def test_an_attempt_that_was_not_asked_yet_has_no_time():
+    board: Board[str] = Board()
+    assert board.last_asked("a", 1) is None
+    board.asked("a", 1, NOW)
+    assert board.last_asked("a", 1) == NOW
+    assert board.last_asked("a", 2) is None
+    board.forget("a")
+    assert board.last_asked("a", 1) is None
+
+
 def test_history_stays_short_however_long_a_job_runs():
     board: Board[str] = Board()
     for step in range(10_000):

@@ -114,3 +114,11 @@ async def test_a_job_that_ended_is_not_asked_any_more(bench):
     await asyncio.sleep(0.1)
     assert len(bench.asked) == count
     assert bench.pacer.running == 0
+
+
+async def test_a_pod_counts_as_asked_whether_it_answers_or_not(bench):
+    bench.answers = [FetchError("no answer")] * 1000
+    bench.start()
+    await reached(lambda: bench.board.last_asked(KEY, 1) is not None)
+    assert bench.board.get(KEY, 1) is None
+    assert bench.board.last_asked(KEY, 2) is None

@@ -1,6 +1,6 @@
 """Short hands for tests of decide: jobs, children, and what pods left."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -86,7 +86,9 @@ def batch_job(attempt: int = 1, **more: Any) -> JobView:
         attempt=attempt,
         desired_hash=None,
         deleting=False,
+        started_time=at(-60),
         suspended=False,
+        suspended_time=None,
         complete=False,
         failed=False,
         finished_time=None,
@@ -132,6 +134,7 @@ def pod(rank: int = 0, attempt: int = 1, **more: Any) -> PodView:
         termination_reason=None,
         termination_message=None,
         started_time=at(-60),
+        running_since=at(-55),
         finished_time=None,
         delete_requested_time=None,
     )
@@ -176,14 +179,21 @@ def plain(name: str = "job", **more: Any) -> PlainView:
     return replace(view, **more)
 
 
-def plan_for(job: TrainingJob, now: datetime = NOW, **observed: Any) -> Plan:
+def plan_for(
+    job: TrainingJob, now: datetime = NOW, settings: Settings = SETTINGS, **observed: Any
+) -> Plan:
     """What decide plans; twice the same."""
     seen = Observed(**observed)
-    plan = decide(job, seen, SETTINGS, now)
-    assert decide(job, seen, SETTINGS, now) == plan
+    plan = decide(job, seen, settings, now)
+    assert decide(job, seen, settings, now) == plan
     return plan
 
 
 def is_true(plan: Plan, kind: ConditionType) -> bool:
     """Whether the planned status has this condition."""
     return plan.status.is_true(kind)
+
+
+def kinds(objects: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Kind and name of each."""
+    return [(o["kind"], o["metadata"]["name"]) for o in objects]

@@ -1,10 +1,12 @@
 """One step of decide at a time."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from situations import (
     NOW,
+    SETTINGS,
     UID,
     at,
     batch_job,
@@ -13,6 +15,7 @@ from situations import (
     ended,
     failed_job,
     is_true,
+    kinds,
     plain,
     plan_for,
     pod,
@@ -24,10 +27,7 @@ from situations import (
 from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.names import ConditionType, Phase, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
-
-
-def kinds(objects):
-    return [(o["kind"], o["metadata"]["name"]) for o in objects]
+from lepton_operator.reconcile.plan import LookUp
 
 
 def condition(plan, kind):
@@ -124,7 +124,80 @@ def test_of_a_job_that_is_deleted_nothing_is_done():
     assert (plan.status, plan.create, plan.delete) == (job.status, (), ())
 
 
+OURS = "training.lepton.ai/lepton-operator"
+
+
+@pytest.mark.parametrize("spec", [{}, {"workers": 0}, {"suspend": True}])
+@pytest.mark.parametrize("status", [{}, counted(), running()])
+def test_a_job_that_another_controller_manages_is_left_alone(spec, status):
+    job = training_job(status, managedBy="example.com/other", **spec)
+    plan = plan_for(job, jobs=(failed_job(),), pods=(ended(0),), refused="no")
+    assert plan.status == job.status
+    assert (plan.create, plan.apply, plan.delete, plan.events) == ((), (), (), ())
+    assert (plan.again_in, plan.look_up) == (None, None)
+
+
+def test_a_finished_job_that_another_controller_manages_stays():
+    end = plan_for(training_job(running()), jobs=(batch_job(**DONE),), pods=(ended(0, code=0),))
+    status = end.status.to_json_object()
+    job = training_job(status, managedBy="example.com/other", ttlSecondsAfterFinished=0)
+    assert plan_for(job, jobs=(batch_job(),), now=at(99)).delete == ()
+
+
+def test_a_job_that_names_this_operator_is_ours():
+    assert plan_for(training_job(managedBy=OURS)).status.attempt == 1
+
+
+def test_segments_are_refused_where_no_label_tells_domains_apart():
+    job = training_job(workers=2, scheduling={"segmentSize": 2})
+    settings = replace(SETTINGS, interconnect_label="")
+    found = condition(plan_for(job, settings=settings), ConditionType.FAILED)
+    assert found.reason == Reason.INVALID_SPEC
+    assert "--interconnect-label" in found.message
+    assert plan_for(training_job(workers=2), settings=settings).status.attempt == 1
+
+
 # Running
+
+
+def test_where_workers_run_is_noted_once_all_do():
+    job = training_job(counted(), workers=2)
+    half = plan_for(job, jobs=(batch_job(),), pods=(pod(0), pod(1, ready=False)))
+    assert half.status.placement is None
+    whole = plan_for(job, jobs=(batch_job(),), pods=(pod(0), pod(1)))
+    assert whole.status.placement.nodes == ["node-0", "node-1"]
+    assert whole.status.placement.regions is None
+    assert whole.look_up is None
+
+
+def test_where_workers_of_a_failed_attempt_ran_is_noted_too():
+    waiting = pod(1, phase="Pending", ready=False)
+    plan = plan_for(
+        training_job(counted(), workers=2), jobs=(failed_job(),), pods=(ended(0), waiting)
+    )
+    assert plan.status.placement.nodes == ["node-0"]
+
+
+def test_regions_are_looked_up_for_jobs_that_name_them_and_new_nodes_only():
+    job = training_job(
+        counted(placement={"nodes": ["node-0"], "regions": ["a"]}),
+        workers=2,
+        scheduling={"zones": ["a-1"]},
+    )
+    pods = (pod(0), pod(1))
+    asking = plan_for(job, jobs=(batch_job(),), pods=pods)
+    assert asking.look_up == LookUp(regions_of=frozenset({"node-1"}))
+    plan = plan_for(job, jobs=(batch_job(),), pods=pods, regions={"node-1": "b"})
+    assert plan.status.placement.nodes == ["node-0", "node-1"]
+    assert plan.status.placement.regions == ["a", "b"]
+    unknown = plan_for(job, jobs=(batch_job(),), pods=pods, regions={"node-1": None})
+    assert unknown.status.placement.regions == ["a"]
+
+
+def test_of_very_many_nodes_only_some_are_named():
+    pods = tuple(pod(rank, node=f"node-{rank:03}") for rank in range(200))
+    plan = plan_for(training_job(counted(), workers=200), jobs=(batch_job(),), pods=pods)
+    assert len(plan.status.placement.nodes) == 128
 
 
 def test_workers_are_counted_and_the_first_readiness_is_told():
@@ -249,9 +322,9 @@ def test_a_failed_attempt_is_noted_and_the_next_one_counted_in_one_write():
     observed.pop("progress")
     waiting = plan_for(next_job, now=at(10), **observed)
     assert waiting.create == ()
-    assert waiting.again_in == timedelta(seconds=23)
+    assert timedelta(seconds=23) <= waiting.again_in <= timedelta(seconds=31)
     assert waiting.events == ()
-    starting = plan_for(next_job, now=at(33), **observed)
+    starting = plan_for(next_job, now=at(41), **observed)
     assert ("Job", "job-2") in kinds(starting.create)
     assert starting.delete == ()
 
@@ -300,6 +373,57 @@ def test_after_the_last_restart_the_job_fails_with_the_cause():
     assert plan.status.attempt == 2
     assert [a.number for a in plan.status.attempts] == [2]
     assert plan.status.phase is Phase.FAILED
+
+
+def test_a_rule_that_says_fail_ends_the_job_though_restarts_are_left():
+    rules = [{"exitCodes": [3], "action": "Fail"}]
+    job = training_job(running(), failurePolicy={"rules": rules})
+    plan = plan_for(job, jobs=(failed_job(),), pods=(ended(0, code=3),))
+    assert condition(plan, ConditionType.FAILED).reason == Reason.FAILED_BY_RULE
+    assert [(a.failure_class, a.exit_code) for a in plan.status.attempts] == [("Application", 3)]
+
+
+def test_a_free_restart_is_counted_beside_the_budget():
+    rules = [{"exitCodes": [75], "action": "RestartFree"}]
+    job = training_job(running(), failurePolicy={"maxRestarts": 0, "rules": rules})
+    plan = plan_for(job, jobs=(failed_job(),), pods=(ended(0, code=75),))
+    assert (plan.status.attempt, plan.status.restarts, plan.status.interruptions) == (2, 1, 1)
+
+
+def test_the_same_failure_again_is_told_in_message_and_event():
+    before = {"number": 1, "class": "Application", "rank": 0, "step": 40}
+    job = training_job(running(2, attempts=[before]))
+    failed = ended(0, attempt=2, uid="pod", owner_uid="job-uid-2")
+    said = {"pod": LastWord(progress=Progress(step=40))}
+    plan = plan_for(job, jobs=(failed_job(attempt=2),), pods=(failed,), last_words=said)
+    told = "rank 0 failed at step 40 in 2 attempts; after 3 the job fails"
+    assert told in condition(plan, ConditionType.PODS_READY).message
+    assert [e.reason for e in plan.events] == [Reason.ATTEMPT_FAILED, Reason.REPEATED_FAILURE]
+    assert plan.events[1].message == told
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({}, "; without storage training begins from zero"),
+        ({"command": ["train"]}, "; without storage training begins from zero"),
+        (
+            {"environment": {}, "checkpoint": {"resumeFrom": "pvc://a/b"}},
+            "; without storage training begins at checkpoint.resumeFrom again",
+        ),
+        ({"storage": {"size": "1Gi"}}, None),
+        ({"command": ["train"], "template": {"volumes": [{"name": "a"}]}}, None),
+    ],
+)
+def test_a_restart_that_loses_what_was_learnt_says_so(spec, told):
+    job = training_job(running(), **spec)
+    plan = plan_for(job, jobs=(failed_job(),), pods=(ended(0),))
+    for text in (plan.events[0].message, condition(plan, ConditionType.PODS_READY).message):
+        assert text.endswith(told) if told else "without storage" not in text
+    suspended = training_job(running(), suspend=True, **spec)
+    plan = plan_for(suspended, jobs=(batch_job(suspended=True),))
+    text = condition(plan, ConditionType.SUSPENDED).message
+    assert text.endswith(told) if told else "without storage" not in text
 
 
 # Suspending

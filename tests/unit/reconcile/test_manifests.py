@@ -1,6 +1,7 @@
 """The objects of an attempt, as the API server and the programs in the pods find them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,46 @@ def test_storage_is_mounted_and_each_job_has_its_folder_there():
     assert "LEPTON_STORAGE" not in environment_of(made())
 
 
+def resumed(**spec):
+    """The run configuration, volumes and mounts of a job that begins from a checkpoint."""
+    job = made(environment={}, **spec)
+    run = RunConfiguration.model_validate_json(environment_of(job)["LEPTON_RUN"])
+    claims = {
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod_of(job)["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    mounts = {
+        mount["mountPath"]: (claims[mount["name"]], mount.get("readOnly", False))
+        for mount in container_of(job)["volumeMounts"]
+        if mount["name"] in claims
+    }
+    return run.resume_from, mounts
+
+
+def test_a_run_on_the_jobs_own_claim_is_found_beside_its_own():
+    own = {"/lepton/storage": ("shared", False)}
+    path = "/lepton/storage/other-12345678"
+    storage = {"claimName": "shared"}
+    found = resumed(storage=storage, checkpoint={"resumeFrom": "other-12345678"})
+    assert found == (path, own)
+    found = resumed(storage=storage, checkpoint={"resumeFrom": "pvc://shared/other-12345678"})
+    assert found == (path, own)
+
+
+def test_a_run_on_another_claim_is_mounted_to_be_read_only():
+    wanted = {"resumeFrom": "pvc://others/run-1/checkpoints"}
+    path, other = "/lepton/resume/run-1/checkpoints", {"/lepton/resume": ("others", True)}
+    assert resumed(checkpoint=wanted) == (path, other)
+    own = {"/lepton/storage": ("job", False)}
+    assert resumed(checkpoint=wanted, storage={"size": "1Gi"}) == (path, {**own, **other})
+
+
+def test_a_run_that_begins_from_nothing_is_not_told_of_it():
+    assert resumed() == (None, {})
+    assert "resumeFrom" not in environment_of(made())["LEPTON_RUN"]
+
+
 def test_workers_of_a_claim_for_one_node_are_placed_together():
     assert "affinity" not in pod_of(made(workers=2))
     assert "affinity" not in pod_of(made(workers=1, storage={"size": "1Gi"}))
@@ -172,6 +213,91 @@ def test_workers_of_a_claim_for_one_node_are_placed_together():
     assert affinity["nodeAffinity"] == {"x": 1}
     (term,) = affinity["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert term["topologyKey"] == "kubernetes.io/hostname"
+
+
+def test_shared_memory_is_a_memory_of_its_size():
+    job = made(sharedMemory="2Gi")
+    volume = {"name": "lepton-shm", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}
+    assert volume in pod_of(job)["volumes"]
+    mount = {"name": "lepton-shm", "mountPath": "/dev/shm"}
+    assert mount in container_of(job)["volumeMounts"]
+    assert "/dev/shm" not in [m["mountPath"] for m in container_of(made())["volumeMounts"]]
+
+
+def test_a_priority_class_is_the_pods():
+    assert pod_of(made(scheduling={"priorityClassName": "high"}))["priorityClassName"] == "high"
+    assert "priorityClassName" not in pod_of(made())
+
+
+def affinity_of(**spec):
+    return pod_of(made(**spec)).get("affinity")
+
+
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+
+
+def test_regions_and_zones_are_required_of_every_node_that_the_user_would_take():
+    expressions = [
+        {"key": "topology.kubernetes.io/region", "operator": "In", "values": ["a", "b"]},
+        {"key": "topology.kubernetes.io/zone", "operator": "In", "values": ["a-1"]},
+    ]
+    scheduling = {"regions": ["a", "b"], "zones": ["a-1"]}
+    terms = [{"matchExpressions": expressions}]
+    assert affinity_of(scheduling=scheduling) == {
+        "nodeAffinity": {REQUIRED: {"nodeSelectorTerms": terms}}
+    }
+    gpu, cpu = ({"key": "pool", "operator": "In", "values": [pool]} for pool in ("gpu", "cpu"))
+    mine = {
+        "nodeAffinity": {
+            REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": [p]} for p in (gpu, cpu)]},
+            PREFERRED: ["kept"],
+        }
+    }
+    found = affinity_of(scheduling=scheduling, template={"affinity": mine})["nodeAffinity"]
+    assert found[PREFERRED] == ["kept"]
+    assert found[REQUIRED]["nodeSelectorTerms"] == [
+        {"matchExpressions": [gpu, *expressions]},
+        {"matchExpressions": [cpu, *expressions]},
+    ]
+
+
+LABELS = {
+    "app.kubernetes.io/name": "lepton-training",
+    "app.kubernetes.io/managed-by": "lepton-operator",
+    "training.lepton.ai/job-name": "job",
+    "training.lepton.ai/attempt": "1",
+}
+CLIQUE = {"labelSelector": {"matchLabels": LABELS}, "topologyKey": "nvidia.com/gpu.clique"}
+
+
+def test_a_segment_of_all_workers_has_to_share_a_domain():
+    job = made(workers=4, scheduling={"segmentSize": 4})
+    assert pod_of(job)["affinity"] == {"podAffinity": {REQUIRED: [CLIQUE]}}
+    assert "topologySpreadConstraints" not in pod_of(job)
+
+
+def test_smaller_segments_fill_one_domain_after_the_other():
+    job = made(workers=4, scheduling={"segmentSize": 2})
+    preferred = [{"weight": 100, "podAffinityTerm": CLIQUE}]
+    assert pod_of(job)["affinity"] == {"podAffinity": {PREFERRED: preferred}}
+    assert pod_of(job)["topologySpreadConstraints"] == [
+        {
+            **CLIQUE,
+            "maxSkew": 2,
+            "whenUnsatisfiable": "DoNotSchedule",
+            "nodeTaintsPolicy": "Honor",
+        }
+    ]
+
+
+def test_the_label_of_domains_is_the_administrators():
+    spec = {"workers": 2, "scheduling": {"segmentSize": 2}}
+    job = training_job(**spec)
+    settings = replace(SETTINGS, interconnect_label="example.com/rack")
+    batch = manifests.batch_job(job, parse_spec(job.spec), 1, settings)
+    (term,) = pod_of(batch)["affinity"]["podAffinity"][REQUIRED]
+    assert term["topologyKey"] == "example.com/rack"
 
 
 def test_pod_fields_pass_through_beside_the_operators():

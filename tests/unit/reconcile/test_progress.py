@@ -204,3 +204,33 @@ def test_rewards_for_a_column():
 def test_text_is_one_line_that_the_api_server_takes():
     assert one_line("a\nb\x00c\ud800d", 100) == "a b c d"
     assert one_line("x" * 20, 10) == "x" * 9 + "…"
+
+
+def steps(*told, from_zero=False, previous=None):
+    """When the step last moved, after reports of these steps a second apart."""
+    shown = previous
+    for second, step in enumerate(told):
+        said = Progress(step=step)
+        shown = progress_status(said, time=at(second), previous=shown, from_zero=from_zero)
+    return shown.last_step_time
+
+
+def test_the_time_of_the_last_step_moves_with_the_step_alone():
+    assert steps(0) is None
+    assert steps(0, 0, 0) is None
+    assert steps(5) == at(0)
+    assert steps(0, 5, 5, 5) == at(1)
+    assert steps(0, 5, 6) == at(2)
+
+
+def test_a_count_that_begins_anew_within_an_attempt_is_a_step():
+    assert steps(0, 5, 1, 1) == at(2)
+
+
+def test_the_step_that_an_attempt_resumes_from_is_none_of_its_own():
+    before = stale(ProgressStatus(step=40, last_step_time=at(-60)))
+    assert steps(40, 40, previous=before) is None
+    assert steps(30, 30, previous=before) is None
+    assert steps(30, 31, previous=before) == at(1)
+    assert steps(40, 41, previous=before) == at(1)
+    assert steps(40, previous=before, from_zero=True) == at(0)

@@ -8,6 +8,7 @@ server that refuses what the real one does.
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,8 +16,15 @@ from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.names import ConditionType
 from lepton_operator.reconcile.decide import decide
-from lepton_operator.reconcile.observed import JobView, Observed, PlainView, PodView
-from lepton_operator.reconcile.plan import Plan
+from lepton_operator.reconcile.observed import (
+    JobView,
+    MemoryLimits,
+    NodeView,
+    Observed,
+    PlainView,
+    PodView,
+)
+from lepton_operator.reconcile.plan import LookUp, Plan
 from lepton_operator.reconcile.settings import Settings
 
 Json = dict[str, Any]
@@ -44,7 +52,16 @@ class World:
         }  # fmt: skip
         self.objects: dict[tuple[str, str], Json] = {}
         self.words: dict[str, LastWord] = {}
-        self.progress: Progress | None = None
+        self.progress: tuple[int, Progress | None] = (0, None)
+        self.nodes: list[Json] = [
+            {"metadata": {"name": f"node-{n}", "labels": {"region": f"region-{n % 2}"}}}
+            for n in range(4)
+        ]
+        self.gone = False
+        self.non_finite: tuple[str, ...] = ()
+        self.unplaceable: str | None = None
+        self.limits = MemoryLimits()
+        self.look_ups: list[LookUp] = []
         self.events: list[str] = []
         self.writes: list[str] = []
         self.crash_after: int | None = None
@@ -55,13 +72,17 @@ class World:
     def look(self) -> tuple[TrainingJob, Observed]:
         """The job and its children as the caches have them."""
         job = TrainingJob.from_object(copy.deepcopy(self.job))
+        attempt, progress = self.progress
+        said = progress if attempt == job.status.attempt else None
         return job, Observed(
             jobs=tuple(JobView.from_object(o) for o in self.of("Job")),
             pods=tuple(PodView.from_object(o) for o in self.of("Pod")),
             services=tuple(PlainView.from_object(o) for o in self.of("Service")),
             claims=tuple(PlainView.from_object(o) for o in self.of("PersistentVolumeClaim")),
-            progress=self.progress,
+            progress=said,
             progress_time=self.now,
+            asked_time=self.now if self.running(0) is not None else None,
+            non_finite=self.non_finite if said is not None else (),
             last_words=dict(self.words),
         )
 
@@ -69,9 +90,26 @@ class World:
         """One pass; returns when to look again."""
         job, observed = self.look()
         plan = decide(job, observed, SETTINGS, self.now)
+        if plan.look_up is not None:
+            self.look_ups.append(plan.look_up)
+            observed = self.with_answers(plan.look_up, observed)
+            plan = decide(job, observed, SETTINGS, self.now)
+        assert plan.look_up is None, "what was looked up is enough"
         assert plan == decide(job, observed, SETTINGS, self.now)
         self.carry_out(job, plan)
         return plan.again_in
+
+    def with_answers(self, wanted: LookUp, observed: Observed) -> Observed:
+        """What was observed, and what the plan asked to look up."""
+        nodes = tuple(NodeView.from_object(node) for node in self.nodes)
+        return replace(
+            observed,
+            limits=self.limits if wanted.limits else None,
+            nodes=nodes if wanted.nodes else None,
+            regions={node.name: node.labels["region"] for node in nodes}
+            if wanted.regions_of
+            else {},
+        )
 
     def carry_out(self, job: TrainingJob, plan: Plan) -> None:
         """The plan's writes in their order."""
@@ -88,6 +126,10 @@ class World:
             self._apply(manifest)
         for deletion in plan.delete:
             self._wrote(f"delete {deletion.kind} {deletion.name}")
+            if deletion.kind == "LeptonTrainingJob":
+                assert deletion.uid == self.job["metadata"]["uid"]
+                self.gone = True
+                continue
             there = self.objects.get((deletion.kind, deletion.name))
             if there is not None and there["metadata"]["uid"] == deletion.uid:
                 self.delete(deletion.kind, deletion.name)
@@ -192,10 +234,14 @@ class World:
         elif len(done) == batch["spec"]["completions"]:
             self._condition(batch, "Complete")
         elif batch["spec"]["suspend"]:
+            if batch["status"].pop("startTime", None) is not None:
+                self._condition(batch, "Suspended")
             for pod in live:
                 pod["untracked"] = True
                 self.delete("Pod", pod["metadata"]["name"])
         else:
+            if "startTime" not in batch["status"]:
+                batch["status"] = {"startTime": self.now.isoformat()}
             present = {self.rank(p) for p in pods}
             for rank in sorted(set(range(batch["spec"]["completions"])) - present):
                 self._make_pod(batch, rank)
@@ -226,9 +272,27 @@ class World:
                 "annotations": {INDEX: str(rank)},
                 "ownerReferences": [{"uid": metadata["uid"], "controller": True}],
             },
-            "spec": {"nodeName": f"node-{rank}", "containers": [{"name": "worker"}]},
+            "spec": {
+                "nodeName": self._place(template["spec"], rank),
+                "containers": [{"name": "worker"}],
+            },
             "status": {"phase": "Pending", "startTime": self.now.isoformat()},
         }  # fmt: skip
+
+    def _place(self, pod: Json, rank: int) -> str:
+        """The scheduler: a node by rank, of those that are not to be avoided."""
+        terms = (
+            pod.get("affinity", {})
+            .get("nodeAffinity", {})
+            .get("requiredDuringSchedulingIgnoredDuringExecution", {})
+            .get("nodeSelectorTerms", [{}])
+        )
+        fields = [field for term in terms for field in term.get("matchFields", ())]
+        assert all((f["key"], f["operator"]) == ("metadata.name", "NotIn") for f in fields)
+        avoided = {name for field in fields for name in field["values"]}
+        names = [node["metadata"]["name"] for node in self.nodes]
+        free = [name for name in names if name not in avoided]
+        return free[rank % len(free)]
 
     def _kubelet(self, pod: Json, batch: Json | None) -> None:
         metadata, status = pod["metadata"], pod["status"]
@@ -242,14 +306,26 @@ class World:
             counted = batch is None or pod.get("untracked") or batch["status"].get("conditions")
             if counted:
                 del self.objects["Pod", name]
+        elif status["phase"] == "Pending" and self.unplaceable is not None:
+            told = {"reason": "Unschedulable", "message": self.unplaceable}
+            status["conditions"] = [{"type": "PodScheduled", "status": "False", **told}]
         elif status["phase"] == "Pending":
             ready = {"type": "Ready", "status": "True"}
-            status |= {"phase": "Running", "conditions": [ready]}
+            state = {"running": {"startedAt": self.now.isoformat()}}
+            status |= {
+                "phase": "Running",
+                "conditions": [ready],
+                "containerStatuses": [{"name": "worker", "state": state}],
+            }
 
-    def end(self, pod: Json, code: int, word: LastWord | None = None) -> None:
+    def end(
+        self, pod: Json, code: int, word: LastWord | None = None, reason: str | None = None
+    ) -> None:
         """A pod's program exits."""
-        told = {"exitCode": code, "reason": "Error" if code else "Completed"}
+        told = {"exitCode": code, "reason": reason or ("Error" if code else "Completed")}
         told["finishedAt"] = self.now.isoformat()
+        for before in pod["status"].get("containerStatuses", ()):
+            told["startedAt"] = before["state"]["running"]["startedAt"]
         pod["status"] |= {
             "phase": "Failed" if code else "Succeeded",
             "conditions": [],
@@ -257,6 +333,11 @@ class World:
         }
         if word is not None:
             self.words[pod["metadata"]["uid"]] = word
+
+    def says(self, progress: Progress, *non_finite: str) -> None:
+        """What the first worker of the current attempt reports from now on."""
+        self.progress = self.job["status"]["attempt"], progress
+        self.non_finite = non_finite
 
     def running(self, rank: int) -> Json | None:
         """The running pod of a rank."""
@@ -286,9 +367,25 @@ class World:
             self.tick(1)
         raise AssertionError(f"not reached in {limit} s: {json.dumps(self.job, indent=1)}")
 
+    def run_for(self, seconds: float) -> None:
+        """Operator and controllers go on for so long."""
+        end = self.now + timedelta(seconds=seconds)
+        self.run(lambda: self.now >= end)
+
     def all_run(self) -> bool:
         """Whether every worker runs."""
         return all(self.running(rank) for rank in range(self.job["spec"].get("workers", 1)))
+
+    def runs(self, attempt: int) -> bool:
+        """Whether every worker of this attempt runs, and the status has this attempt."""
+        pods = [self.running(rank) for rank in range(self.job["spec"].get("workers", 1))]
+        label = "training.lepton.ai/attempt"
+        return self.job["status"].get("attempt") == attempt and all(
+            pod is not None
+            and pod["metadata"]["labels"][label] == str(attempt)
+            and "deletionTimestamp" not in pod["metadata"]
+            for pod in pods
+        )
 
     def work_ends_well(self) -> None:
         """Every program that runs exits with 0."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from lepton.spec.trainer import CLAIM_SCHEME
 from lepton_operator.api import names
 from lepton_operator.api.spec import LeptonTrainingJobSpec
 from lepton_operator.api.validation import InvalidSpec, check_name, parse_spec
@@ -80,6 +81,12 @@ def _checked(job: dict[str, Any]) -> Manifest:
         ]
         if spec.environment is None and spec.command is None:
             problems.append("spec.command: Required value: images do not run here")
+        resume_from = spec.checkpoint.resume_from if spec.checkpoint is not None else None
+        if resume_from is not None and resume_from.startswith(CLAIM_SCHEME):
+            problems.append(
+                "spec.checkpoint.resumeFrom: claims need Kubernetes; here it is a path beside the"
+                " folder of this run"
+            )
         if spec.suspend:
             problems.append("spec.suspend: Invalid value: true: nothing runs while it is set")
     if problems or spec is None:

@@ -105,11 +105,14 @@ class LocalRun:
             if failure is None:
                 return self._complete(words.get(0))
             step = self._progress.step if self._progress is not None else None
-            self.status = attempts.with_failed_attempt(self.status, failure, policy, _now(), step)
-            over = attempts.exhausted(self.status, failure, policy, Settings(trainer_image=""))
-            if over is not None:
-                return self._fail(*over)
-            self._restart(failure)
+            name = self._manifest.name
+            self.status = attempts.with_failed_attempt(
+                self.status, failure, policy, name, _now(), step
+            )
+            verdict = attempts.judge(self.status, failure, policy, Settings(trainer_image=""))
+            if verdict.end is not None:
+                return self._fail(*verdict.end)
+            self._restart(failure, verdict)
             if self._stopped_by is not None:
                 return self._interrupted()
 
@@ -185,10 +188,13 @@ class LocalRun:
             status = with_condition(status, condition, value, reason, text, now)
         self.status = with_phase(status.model_copy(update={"completion_time": now}))
 
-    def _restart(self, failure: Failure) -> None:
-        self.status = attempts.with_next_attempt(self.status, failure)
-        wait = attempts.backoff(self.status, self._manifest.spec.failure_policy).total_seconds()
+    def _restart(self, failure: Failure, verdict: attempts.Verdict) -> None:
+        self.status = attempts.with_next_attempt(self.status, free=verdict.free)
+        policy, name = self._manifest.spec.failure_policy, self._manifest.name
+        wait = attempts.backoff(self.status, policy, name).total_seconds()
         text = f"{failure.message}; attempt {self.status.attempt} starts in {duration(wait)}"
+        if verdict.warning is not None:
+            text = f"{text}; {verdict.warning}"
         self.status = with_condition(
             self.status, ConditionType.PODS_READY, False, Reason.RESTARTING, text, _now()
         )
@@ -276,8 +282,15 @@ class Attempt:
                 trainer=spec.trainer or TrainerSpec(),
                 evaluation=spec.evaluation or EvaluationSpec(),
                 checkpoint=spec.checkpoint or CheckpointSpec(),
+                resume_from=self._resume_from(),
             ).model_dump_json(by_alias=True, exclude_none=True)
         return variables | {v.name: v.value for v in spec.env if v.value is not None}
+
+    def _resume_from(self) -> str | None:
+        """The other run's folder, beside this run's as on a claim."""
+        checkpoint = self._manifest.spec.checkpoint
+        named = checkpoint.resume_from if checkpoint is not None else None
+        return str(self._storage.parent / named) if named is not None else None
 
     def _last_word_file(self, rank: int) -> Path:
         return Path(self._folder.name) / f"last-word-{rank}.json"

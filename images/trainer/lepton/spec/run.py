@@ -39,3 +39,5 @@ class RunConfiguration(SpecModel):
     """How the policy is judged."""
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
     """How often the run's state is saved."""
+    resume_from: Annotated[str, Field(max_length=2048)] | None = None
+    """Where this process finds what checkpoint.resumeFrom names: a file or a folder."""

@@ -3,11 +3,14 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from lepton.spec.base import SpecModel, not_supported_yet
+from lepton.spec.base import SpecModel, text_like
 
 DEFAULT_MAX_STEPS = 1_000_000
+CLAIM_SCHEME = "pvc://"
+_SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+"""Of a path; `..` is none."""
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Steps = Annotated[int, Field(ge=1, le=10**15)]
@@ -71,5 +74,19 @@ class CheckpointSpec(SpecModel):
     keep: Annotated[int, Field(ge=1, le=100)] = 3
     """How many of the latest checkpoints stay on the storage."""
 
-    resume_from: Annotated[str, Field(max_length=1024)] | None = not_supported_yet()
-    """Checkpoint to begin from. Not supported yet."""
+    resume_from: (
+        Annotated[
+            str,
+            StringConstraints(min_length=1, max_length=1024),
+            *text_like(
+                rf"({CLAIM_SCHEME}[a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?{_SEGMENT}(/{_SEGMENT})*",
+                "resumeFrom is a path on the storage's claim, such as other-run-1a2b3c4d, or on any"
+                " claim, such as pvc://claim/other-run-1a2b3c4d",
+            ),
+        ]
+        | None
+    ) = None
+    """Checkpoint to begin from while the run has none of its own: a checkpoint's file, a folder of
+    them, or the folder of another job's run, as status.model.uri names it. Either a path on
+    storage.claimName, or pvc://claim/path on any claim of the namespace. Environment, agent and
+    seed must be those of that run; its counts of steps and episodes go on."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from lepton.agents.files import write_atomically
-from lepton.errors import LeptonError
+from lepton.errors import InputError, LeptonError
 
 _NAME = re.compile(r"checkpoint-(\d+)\.pt")
 
@@ -32,16 +32,16 @@ class CheckpointFolder:
     opening any."""
 
     def __init__(self, folder: Path, keep: int) -> None:
-        self._folder = folder
+        self.path = folder
         self._keep = keep
         self.failed = False
         """Whether the last checkpoint could not be written."""
 
     def write(self, step: int, data: bytes) -> None:
         """Write a checkpoint and remove all but the newest few. Raises as `write_atomically`."""
-        for litter in self._folder.glob(".checkpoint-*.tmp"):  # of a process that was killed
+        for litter in self.path.glob(".checkpoint-*.tmp"):  # of a process that was killed
             litter.unlink(missing_ok=True)
-        write_atomically(self._folder / f"checkpoint-{step:015d}.pt", data, "checkpoint")
+        write_atomically(self.path / f"checkpoint-{step:015d}.pt", data, "checkpoint")
         for old in self._newest_first()[self._keep :]:
             old.unlink(missing_ok=True)
 
@@ -76,7 +76,22 @@ class CheckpointFolder:
         return None
 
     def _newest_first(self) -> list[Path]:
-        if not self._folder.is_dir():
+        if not self.path.is_dir():
             return []
-        found = [path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)]
+        found = [path for path in self.path.iterdir() if _NAME.fullmatch(path.name)]
         return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+def read_checkpoint(path: Path) -> bytes | None:
+    """The newest checkpoint of a run's folder or of a folder of checkpoints, or the file itself;
+    None where there is none. Raises InputError for a file that is no checkpoint."""
+    if not path.is_file():
+        folder = path / "checkpoints"
+        return CheckpointFolder(folder if folder.is_dir() else path, keep=0).read_newest()
+    data = path.read_bytes()
+    try:
+        if not isinstance(from_bytes(data), dict):
+            raise TypeError("not a checkpoint")
+    except Exception as error:
+        raise InputError(f"{path} is no checkpoint, or it is damaged") from error
+    return data

@@ -13,7 +13,7 @@ from lepton.algorithms.learner import Learner
 from lepton.distributed import WorkerGroup
 from lepton.environments.spaces import space_to_json
 from lepton.errors import InputError
-from lepton.training.checkpoint import CheckpointFolder, from_bytes, to_bytes
+from lepton.training.checkpoint import CheckpointFolder, from_bytes, read_checkpoint, to_bytes
 from lepton.training.collector import StepCollector
 from lepton.training.generators import generators_state, restore_generators
 from lepton.training.record import Best, Record
@@ -26,9 +26,10 @@ FORMAT = 2
 class Resumption:
     """Checkpoints of one run. A file holds the states of all workers; the first writes it."""
 
-    folder: CheckpointFolder
-    path: Path
-    """Where the folder lies, for messages."""
+    folder: CheckpointFolder | None
+    """None for a run that keeps none."""
+    begin_from: Path | None
+    """Another run's checkpoints, to begin from while this one has none."""
     configuration: dict[str, Any]
     """What must be the same in the run that goes on."""
     group: WorkerGroup
@@ -47,6 +48,8 @@ class Resumption:
 
     def save(self, record: Record) -> None:
         """Write a checkpoint together with all other workers."""
+        if self.folder is None:
+            return
         mine = self.worker_state(record) | {"bulk": self.learner.bulk_state()}
         workers = self.group.collect_bytes(to_bytes(mine))
         if self.group.is_first:
@@ -55,9 +58,14 @@ class Resumption:
     def save_alone(self, record: Record, worker_state: dict[str, Any]) -> None:
         """Write a checkpoint at an earlier `worker_state`, before which the learner has not
         learned since. Does nothing in a group, whose others can't be asked."""
-        if self.group.size == 1:
+        if self.group.size == 1 and self.folder is not None:
             mine = worker_state | {"bulk": self.learner.bulk_state()}
             self._write(record, [to_bytes(mine)])
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the next run can go on from where this one is."""
+        return self.folder is not None and not self.folder.failed
 
     def _write(self, record: Record, workers: list[bytes]) -> None:
         header = {
@@ -74,6 +82,7 @@ class Resumption:
             "best": None if best is None else [best.reward_mean, best.network],
             "workers": [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in workers],
         }
+        assert self.folder is not None
         self.folder.write(record.counters.steps, to_bytes(state))
 
     def restore(self, fresh_seed: int) -> tuple[Record, bool] | None:
@@ -84,8 +93,7 @@ class Resumption:
         Raises InputError when the checkpoints are of another run.
         """
         group = self.group
-        data = (self.folder.read_newest() or b"") if group.is_first else None
-        data = group.share_bytes(data)
+        data = group.share_bytes(self._newest() if group.is_first else None)
         if not data:
             return None
         state = from_bytes(data)
@@ -105,10 +113,25 @@ class Resumption:
             restore_generators(mine["generators"])
         return record, len(workers) == group.size and self.collector.continues_exactly
 
+    def _newest(self) -> bytes:
+        """This run's own checkpoint, or else the one to begin from; empty for neither."""
+        own = self.folder.read_newest() if self.folder is not None else None
+        if own is not None or self.begin_from is None:
+            return own or b""
+        other = read_checkpoint(self.begin_from)
+        if other is None:
+            raise InputError(f"there is no checkpoint to resume from in {self.begin_from}")
+        return other
+
+    @property
+    def _places(self) -> str:
+        places = [self.folder.path if self.folder else None, self.begin_from]
+        return " or ".join(str(place) for place in places if place is not None)
+
     def _refuse_others(self, header: dict[str, Any]) -> None:
         if header["format"] != FORMAT:
             raise InputError(
-                f"the checkpoints in {self.path} have format {header['format']}, made by "
+                f"the checkpoints in {self._places} have format {header['format']}, made by "
                 f"{header['madeBy']}; this is lepton {lepton.__version__}, which reads format "
                 f"{FORMAT}: use another storage, or delete them"
             )
@@ -116,7 +139,7 @@ class Resumption:
         different = [n for n, value in self.configuration.items() if value != theirs.get(n)]
         if different:
             raise InputError(
-                f"the checkpoints in {self.path} are of another run (different: "
+                f"the checkpoints in {self._places} are of another run (different: "
                 f"{', '.join(different)}); use another storage, or delete them"
             )
 

@@ -77,6 +77,8 @@ class Trainer:
     storage: folder for the model (default: the current one) and, only if given, for
         checkpoints, from which the next run with the same configuration goes on.
     checkpoint_every, keep_checkpoints: seconds between two checkpoints, and how many stay.
+    resume_from: another run's folder, a folder of checkpoints or one of their files, to begin from
+        while storage holds none of this run. Its counts go on.
     synchronisation: what data-parallel workers exchange, Gradients or Parameters.
     progress: show progress on stderr (default), or not, or as this Console does.
     trackers: where metrics go as well: "tensorboard" (to TENSORBOARD_LOGGING_DIR, or `tensorboard`
@@ -99,6 +101,7 @@ class Trainer:
         storage: str | Path | None = None,
         checkpoint_every: float = 60.0,
         keep_checkpoints: int = 3,
+        resume_from: str | Path | None = None,
         synchronisation: str | Synchronisation = Synchronisation.GRADIENTS,
         progress: bool | Console = True,
         trackers: Sequence[str | Tracker] = (),
@@ -132,6 +135,7 @@ class Trainer:
         self._storage = Path(storage) if storage is not None else None
         self._checkpoint_every = checkpoint_every
         self._keep_checkpoints = keep_checkpoints
+        self._resume_from = Path(resume_from) if resume_from is not None else None
         self._synchronisation = Synchronisation(synchronisation)
         self._console = progress if isinstance(progress, Console) else Console(progress)
         check_trackers(trackers)
@@ -215,12 +219,14 @@ class Trainer:
         self._collector = make_collector(
             self.environment, count, agent, self._learner, rank_seed, group.device
         )
-        # The first process's storage is what counts: the others don't write.
-        stores = torch.tensor(float(self._storage is not None), device=group.device)
-        if group.share(stores) > 0:
+        # What the first process has is what counts: the others neither read nor write.
+        has = [self._storage is not None, self._resume_from is not None]
+        stores, resumes = group.share(torch.tensor(has, device=group.device)).tolist()
+        if stores or resumes:
+            folder = CheckpointFolder(storage / "checkpoints", self._keep_checkpoints)
             self._resumption = Resumption(
-                CheckpointFolder(storage / "checkpoints", self._keep_checkpoints),
-                storage,
+                folder if stores else None,
+                self._resume_from,
                 configuration,
                 group,
                 agent,
@@ -384,7 +390,7 @@ class Trainer:
 
     def _interrupted(self) -> Interrupted:
         text = f"stopped by SIGTERM at step {self._record.counters.steps:,}"
-        if self._resumption is not None and not self._resumption.folder.failed:
+        if self._resumption is not None and self._resumption.keeps:
             text += "; the next run goes on from its checkpoint"
         if self._group.is_first:
             self._console.say(text)

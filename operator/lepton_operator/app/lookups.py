@@ -1,0 +1,89 @@
+"""What is read of the API server for few jobs and moments only, so that no cache is kept of it."""
+
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+from lepton_operator.app.resources import LIMIT_RANGES, NODES, QUOTAS
+from lepton_operator.engine.client import JSON, ApiError, Client
+from lepton_operator.engine.resources import Resource
+from lepton_operator.reconcile.observed import MemoryLimits, NodeView, Observed
+from lepton_operator.reconcile.plan import LookUp
+from lepton_operator.reconcile.scheduling import REGION
+
+log = logging.getLogger(__name__)
+
+PAGE = 500
+FEW_NODES = 16
+"""Up to so many are read one by one; a list of all is cheaper for more."""
+METADATA_OF_ONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_OF_ALL = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+NOT_OURS_TO_SEE = (403, 404)
+"""An administrator may have kept these rights from us; then nothing is known, which will do."""
+
+
+class Lookups:
+    """Answers what a plan asks to look up. Raises ApiError where asking again may help."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def with_answers(self, wanted: LookUp, observed: Observed, namespace: str) -> Observed:
+        """What was observed, and the answers."""
+        if wanted.limits:
+            ranges = [item async for item in self._list(LIMIT_RANGES, namespace)]
+            quotas = [item async for item in self._list(QUOTAS, namespace)]
+            observed = replace(observed, limits=MemoryLimits.from_objects(ranges, quotas))
+        if wanted.nodes:
+            # Trimmed one by one: a node says a lot about itself.
+            nodes = [NodeView.from_object(item) async for item in self._list(NODES)]
+            observed = replace(observed, nodes=tuple(nodes))
+        if wanted.regions_of:
+            observed = replace(observed, regions=await self._regions(wanted.regions_of))
+        return observed
+
+    async def _regions(self, names: frozenset[str]) -> dict[str, str | None]:
+        """Regions by node; of a node that has none, is gone, or is not ours to see, None."""
+        found: dict[str, str | None] = dict.fromkeys(names)
+        if len(names) > FEW_NODES:
+            async for item in self._list(NODES, accept=METADATA_OF_ALL):
+                name = item["metadata"]["name"]
+                if name in found:
+                    found[name] = _region(item)
+            return found
+        for name in sorted(names):
+            try:
+                node = await self._client.get(NODES.path(name=name), accept=METADATA_OF_ONE)
+            except ApiError as error:
+                if error.status not in NOT_OURS_TO_SEE:
+                    raise
+                log.info("node %s can't be read: %s", name, error)
+                continue
+            found[name] = _region(node)
+        return found
+
+    async def _list(
+        self, resource: Resource, namespace: str | None = None, *, accept: str = JSON
+    ) -> AsyncIterator[dict[str, Any]]:
+        """All objects, page by page; none where we may not see them."""
+        params = {"limit": str(PAGE)}
+        while True:
+            try:
+                page = await self._client.get(resource.path(namespace), params, accept=accept)
+            except ApiError as error:
+                if error.status not in NOT_OURS_TO_SEE:
+                    raise
+                log.info("%s can't be listed: %s", resource.plural, error)
+                return
+            for item in page.get("items") or ():
+                yield item
+            following = page["metadata"].get("continue")
+            if not following:
+                return
+            params["continue"] = following
+
+
+def _region(node: dict[str, Any]) -> str | None:
+    region: str | None = (node["metadata"].get("labels") or {}).get(REGION)
+    return region

@@ -1,0 +1,108 @@
+"""startAt, activeDeadlineSeconds and pendingDeadlineSeconds: when a job may begin, and how long it
+may run and wait."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from lepton_operator.api.names import Reason
+from lepton_operator.api.status import LeptonTrainingJobStatus
+from lepton_operator.reconcile import suspension
+from lepton_operator.reconcile.observed import PodView
+from lepton_operator.reconcile.situation import Situation
+from lepton_operator.reconcile.text import duration, one_line
+from lepton_operator.reconcile.workers import first_obstacle
+
+NONE = timedelta(0)
+
+
+def until_start(situation: Situation) -> timedelta | None:
+    """How long the job has to wait for its startAt; None when it may begin."""
+    start = situation.spec.start_at
+    if start is None or situation.now >= start:
+        return None
+    return start - situation.now
+
+
+def start_text(situation: Situation) -> str:
+    """When the job begins, for people."""
+    start = situation.spec.start_at
+    assert start is not None
+    return f"starts at {start.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+# activeDeadlineSeconds: only time in which pods run counts. A period of running is in the status
+# from its beginning on, so that it is not lost with the pods or with the operator.
+
+
+def with_clock(status: LeptonTrainingJobStatus, situation: Situation) -> LeptonTrainingJobStatus:
+    """The status with the clock running while pods run, and stopped while the job is suspended."""
+    if situation.spec.active_deadline_seconds is None:
+        return status
+    current = situation.current_job
+    if current is not None and suspension.is_suspended(situation):
+        return _stopped(status, status.active_since, current.suspended_time or situation.now)
+    begins = _begins(pod for pod in situation.pods if not situation.is_over(pod))
+    if status.active_since is not None or begins is None:
+        return status
+    return status.model_copy(update={"active_since": begins})
+
+
+def with_clock_stopped(
+    status: LeptonTrainingJobStatus, situation: Situation
+) -> LeptonTrainingJobStatus:
+    """The status at the end of an attempt, with its time added."""
+    if situation.spec.active_deadline_seconds is None:
+        return status
+    ends = [pod.finished_time for pod in situation.pods if pod.finished]
+    known = [time for time in ends if time is not None]
+    all_known = known and len(known) == len(situation.pods)
+    end = max(known) if all_known else situation.now
+    return _stopped(status, status.active_since or _begins(situation.pods), end)
+
+
+def _begins(pods: Iterable[PodView]) -> datetime | None:
+    return min((pod.running_since for pod in pods if pod.running_since is not None), default=None)
+
+
+def _stopped(
+    status: LeptonTrainingJobStatus, begin: datetime | None, end: datetime
+) -> LeptonTrainingJobStatus:
+    if begin is None:
+        return status
+    seconds = (status.active_seconds or 0) + int(max(NONE, end - begin).total_seconds())
+    return status.model_copy(update={"active_seconds": seconds, "active_since": None})
+
+
+def active_time_left(status: LeptonTrainingJobStatus, situation: Situation) -> timedelta | None:
+    """How much longer pods may run; None without a limit."""
+    limit = situation.spec.active_deadline_seconds
+    if limit is None:
+        return None
+    running = situation.now - status.active_since if status.active_since is not None else NONE
+    return timedelta(seconds=limit - (status.active_seconds or 0)) - running
+
+
+def pending_time_left(situation: Situation) -> timedelta | None:
+    """How much longer workers may wait for their pods to run; None when they don't have to, or
+    may for ever."""
+    limit, current = situation.spec.pending_deadline_seconds, situation.current_job
+    if limit is None or current is None or current.suspended or situation.spec.suspend:
+        return None
+    ran = {pod.rank for pod in situation.pods if pod.phase != "Pending"}
+    if len(ran) >= situation.spec.workers or current.started_time is None:
+        return None
+    return current.started_time + timedelta(seconds=limit) - situation.now
+
+
+def exceeded(status: LeptonTrainingJobStatus, situation: Situation) -> tuple[Reason, str] | None:
+    """Which deadline is over, as reason and message."""
+    active, pending = active_time_left(status, situation), pending_time_left(situation)
+    if active is not None and active <= NONE:
+        limit = duration(situation.spec.active_deadline_seconds or 0)
+        return Reason.DEADLINE_EXCEEDED, f"pods have run for activeDeadlineSeconds ({limit})"
+    if pending is not None and pending <= NONE:
+        limit = duration(situation.spec.pending_deadline_seconds or 0)
+        text = f"workers wait for longer than pendingDeadlineSeconds ({limit})"
+        why = first_obstacle(situation, quick=False) or "nothing tells why"
+        return Reason.PENDING_DEADLINE_EXCEEDED, one_line(f"{text}: {why}", 1000)
+    return None

@@ -1,0 +1,118 @@
+"""Where workers may run, what they find there, and whose job it is."""
+
+import json
+import uuid
+
+import pytest
+
+from steps import EXISTING
+from support import failed, until
+
+OWN_NODES = pytest.mark.skipif(
+    EXISTING, reason="nodes of an existing cluster are not ours to label"
+)
+
+
+@pytest.fixture
+def labelled(kubectl):
+    """Labels the real node; returns the function that does, and takes the labels away again."""
+    (node,) = (
+        item["metadata"]["name"]
+        for item in json.loads(kubectl("get", "nodes", "-o", "json").stdout)["items"]
+        if item["metadata"]["labels"].get("type") != "kwok"
+    )
+    keys = []
+
+    def label(**labels):
+        for key, value in labels.items():
+            name = {"region": "topology.kubernetes.io/region", "clique": "nvidia.com/gpu.clique"}
+            kubectl("label", "node", node, "--overwrite", f"{name[key]}={value}")
+            keys.append(name[key])
+        return node
+
+    yield label
+    for key in keys:
+        kubectl("label", "node", node, f"{key}-")
+
+
+def test_a_job_that_another_controller_manages_is_left_alone(jobs):
+    jobs.apply("theirs", command=["true"], managedBy="example.com/other")
+    jobs.apply("ours", command=["true"], managedBy="training.lepton.ai/lepton-operator")
+    assert jobs.finished("ours")["phase"] == "Complete"
+    assert jobs.status("theirs") == {}
+    assert jobs.items("jobs", "training.lepton.ai/job-name=theirs") == []
+    body = json.dumps({"spec": {"managedBy": "training.lepton.ai/lepton-operator"}})
+    done = jobs.kubectl("patch", "ltj", "theirs", "--type=merge", "-p", body, check=False)
+    assert done.returncode != 0
+    assert "managedBy can't change" in done.stderr
+
+
+def test_shared_memory_has_the_size_that_was_asked_for(jobs):
+    program = """
+import os
+found = os.statvfs("/dev/shm")
+size = found.f_frsize * found.f_blocks
+open("/dev/shm/data", "wb").write(bytes(1 << 20))
+assert size == 32 << 20, size
+"""
+    jobs.apply(
+        "shm",
+        command=["python3", "-c", program],
+        resources={"limits": {"memory": "256Mi"}},
+        sharedMemory="32Mi",
+        failurePolicy={"maxRestarts": 0},
+    )
+    status = jobs.finished("shm")
+    assert status["phase"] == "Complete", status
+
+
+def test_pods_get_the_priority_class(jobs, kubectl):
+    name = f"lepton-{uuid.uuid4().hex[:8]}"
+    kubectl("create", "priorityclass", name, "--value=1")
+    try:
+        jobs.apply("urgent", command=["true"], scheduling={"priorityClassName": name})
+        assert jobs.finished("urgent")["phase"] == "Complete"
+        (pod,) = jobs.items("pods")
+        assert pod["spec"]["priorityClassName"] == name
+    finally:
+        kubectl("delete", "priorityclass", name)
+
+
+@OWN_NODES
+def test_a_job_runs_in_its_regions_and_shows_it(jobs, labelled):
+    node = labelled(region="north")
+    jobs.apply("here", command=["true"], scheduling={"regions": ["north", "south"]})
+    status = jobs.finished("here")
+    assert status["phase"] == "Complete"
+    assert status["placement"] == {"nodes": [node], "regions": ["north"]}
+    jobs.apply(
+        "elsewhere",
+        command=["true"],
+        scheduling={"regions": ["south"]},
+        pendingDeadlineSeconds=10,
+    )
+    status = jobs.finished("elsewhere")
+    assert failed(status)["reason"] == "PendingDeadlineExceeded"
+    assert "not among the nodes that the job asks for" in failed(status)["message"]
+
+
+def test_a_job_that_names_no_region_shows_its_nodes_alone(jobs):
+    jobs.apply("anywhere", command=["true"])
+    placement = jobs.finished("anywhere")["placement"]
+    assert len(placement["nodes"]) == 1
+    assert "regions" not in placement
+
+
+@OWN_NODES
+@pytest.mark.parametrize("segment", [2, 4])
+def test_segments_wait_for_a_domain_and_run_in_it(jobs, labelled, segment):
+    jobs.apply(
+        "segments",
+        command=["sleep", "5"],
+        workers=4,
+        scheduling={"segmentSize": segment},
+    )
+    until("the workers exist", lambda: len(jobs.items("pods")) == 4)
+    jobs.until("segments", "waits", lambda s: "can't be placed" in str(s.get("conditions")))
+    labelled(clique="a.0")
+    assert jobs.finished("segments")["phase"] == "Complete"

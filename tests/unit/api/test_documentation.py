@@ -1,0 +1,41 @@
+"""What docs/jobs.md shows is accepted."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lepton_operator.api.names import FailureClass, Reason
+from lepton_operator.api.validation import parse_spec
+
+TEXT = (Path(__file__).parents[3] / "docs" / "jobs.md").read_text()
+BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_a_specification_that_is_shown_is_valid(block):
+    parse_spec({"environment": {}, **yaml.safe_load(block)["spec"]})
+
+
+def test_there_are_such_specifications():
+    assert len(BLOCKS) >= 5
+
+
+def test_every_class_of_failure_is_explained():
+    for failure_class in FailureClass:
+        assert f"| {failure_class} |" in TEXT
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Reason.REPEATED_FAILURE,
+        Reason.FAILED_BY_RULE,
+        Reason.MEMORY_LIMITED,
+        Reason.AVOIDING_NODES,
+        Reason.DEADLINE_EXCEEDED,
+    ],
+)
+def test_a_reason_is_spelt_as_it_is_told(reason):
+    assert f"`{reason}`" in TEXT

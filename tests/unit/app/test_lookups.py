@@ -1,0 +1,103 @@
+"""What is looked up, how often, and what happens without the right to."""
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from lepton_operator.app.lookups import Lookups
+from lepton_operator.engine.errors import ApiError
+from lepton_operator.reconcile.observed import MemoryLimits, NodeView, Observed
+from lepton_operator.reconcile.plan import LookUp
+
+
+class Server:
+    """Answers lists of two pages, or refuses."""
+
+    def __init__(self, status: int | None = None, **items: list[dict[str, Any]]) -> None:
+        self.items = items
+        self.status = status
+        self.requests: list[str] = []
+        self.accepted: set[str] = set()
+
+    async def get(
+        self, path: str, params: dict[str, str] | None = None, *, accept: str = "application/json"
+    ) -> dict[str, Any]:
+        self.requests.append(path)
+        self.accepted.add(accept)
+        if self.status is not None:
+            raise ApiError(self.status, "Refused", "no")
+        found = self.items.get(path.rsplit("/", 1)[1], [])
+        if params is None:
+            if not found:
+                raise ApiError(404, "NotFound", "no such object")
+            return found[0]
+        if "continue" not in params:
+            return {"items": found[:1], "metadata": {"continue": "more"}}
+        return {"items": found[1:], "metadata": {}}
+
+
+def answers(server: Server, wanted: LookUp) -> Observed:
+    """What is observed after one look-up."""
+    lookups = Lookups(server)  # type: ignore[arg-type]
+    return asyncio.run(lookups.with_answers(wanted, Observed(), "team"))
+
+
+def limit_range(memory: str) -> dict[str, Any]:
+    return {"spec": {"limits": [{"type": "Container", "max": {"memory": memory}}]}}
+
+
+def test_limits_of_the_namespace_are_read_page_by_page():
+    server = Server(limitranges=[limit_range("3k"), limit_range("2k")])
+    assert answers(server, LookUp(limits=True)).limits == MemoryLimits(per_worker=Decimal(2000))
+    assert set(server.requests) == {
+        "/api/v1/namespaces/team/limitranges",
+        "/api/v1/namespaces/team/resourcequotas",
+    }
+
+
+def test_without_the_right_to_see_limits_none_are_known():
+    assert answers(Server(status=403), LookUp(limits=True)).limits == MemoryLimits()
+
+
+def test_nodes_are_listed_and_trimmed():
+    server = Server(nodes=[{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}])
+    assert answers(server, LookUp(nodes=True)).nodes == (
+        NodeView("a", {}, ()),
+        NodeView("b", {}, ()),
+    )
+    assert set(server.requests) == {"/api/v1/nodes"}
+    assert answers(Server(status=403), LookUp(nodes=True)).nodes == ()
+
+
+def in_region(name: str, region: str | None) -> dict[str, Any]:
+    labels = {"topology.kubernetes.io/region": region} if region else {}
+    return {"metadata": {"name": name, "labels": labels}}
+
+
+def test_the_regions_of_few_nodes_are_read_one_by_one_without_what_nodes_say_of_themselves():
+    server = Server(a=[in_region("a", "north")], b=[in_region("b", None)])
+    found = answers(server, LookUp(regions_of=frozenset("abc"))).regions
+    assert found == {"a": "north", "b": None, "c": None}
+    assert server.requests == ["/api/v1/nodes/a", "/api/v1/nodes/b", "/api/v1/nodes/c"]
+    assert all("as=PartialObjectMetadata;" in accept for accept in server.accepted)
+
+
+def test_the_regions_of_many_nodes_are_read_with_one_list():
+    names = [f"node-{n}" for n in range(40)]
+    server = Server(nodes=[in_region(name, "south") for name in [*names, "other"]])
+    found = answers(server, LookUp(regions_of=frozenset(names))).regions
+    assert found == dict.fromkeys(names, "south")
+    assert server.requests == ["/api/v1/nodes"] * 2
+    assert all("as=PartialObjectMetadataList;" in accept for accept in server.accepted)
+
+
+def test_without_the_right_to_see_nodes_no_region_is_known():
+    wanted = LookUp(regions_of=frozenset("a"))
+    assert answers(Server(status=403), wanted).regions == {"a": None}
+
+
+def test_an_api_server_that_does_not_answer_is_asked_again_later():
+    with pytest.raises(ApiError):
+        answers(Server(status=503), LookUp(limits=True))

@@ -1,0 +1,157 @@
+"""One pass over a job: what is asked of the API server, and in which order."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from lepton_operator.app.caches import Caches
+from lepton_operator.app.metrics import Metrics
+from lepton_operator.app.reconciler import Reconciler
+from lepton_operator.engine.effects import Effects
+from lepton_operator.progress.board import Board
+from lepton_operator.progress.pacing import Pacer
+from lepton_operator.reconcile.settings import Settings
+
+KEY = ("team", "job")
+JOBS = "/apis/batch/v1/namespaces/team/jobs"
+TRAINING_JOB = "/apis/training.lepton.ai/v1alpha1/namespaces/team/leptontrainingjobs/job"
+NOW = datetime.now(UTC).replace(microsecond=0).isoformat()
+
+
+class Server:
+    """Answers as an API server that has no other objects."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str]] = []
+        self.bodies: dict[str, Any] = {}
+        self.training_job: dict[str, Any] = {}
+        self._version = 100
+
+    async def get(self, path: str, params: Any = None, **_: Any) -> dict[str, Any]:
+        self.requests.append(("GET", path))
+        return {"items": [], "metadata": {}}
+
+    async def post(self, path: str, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
+        self.requests.append(("POST", path))
+        self.bodies[path] = body
+        return {**body, "metadata": {**body["metadata"], "uid": "new", **self._versioned()}}
+
+    async def patch(self, path: str, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
+        self.requests.append(("PATCH", path))
+        self.training_job["status"] = self.training_job.get("status", {}) | body["status"]
+        self.training_job["metadata"] |= self._versioned()
+        return self.training_job
+
+    async def delete(self, path: str, body: dict[str, Any], **_: Any) -> dict[str, Any]:
+        self.requests.append(("DELETE", path))
+        self.bodies[path] = body
+        return {"kind": "Status"}
+
+    def _versioned(self) -> dict[str, str]:
+        self._version += 1
+        return {"resourceVersion": str(self._version)}
+
+
+class Bench:
+    """A reconciler of one job on a server."""
+
+    def __init__(self, status: dict[str, Any], **spec: Any) -> None:
+        self.server = Server()
+        client: Any = self.server
+        self.caches = Caches(client, None, lambda _: None)
+        self.server.training_job = {
+            "metadata": {
+                "namespace": "team",
+                "name": "job",
+                "uid": "0123456789ab",
+                "generation": 1,
+                "resourceVersion": "1",
+            },
+            "spec": {"command": ["train"], **spec},
+            "status": status,
+        }
+        self.caches.training_jobs.upsert(self.server.training_job)
+        self.reconciler = Reconciler(
+            client=client,
+            caches=self.caches,
+            effects=Effects(client, is_leader=lambda: True),
+            board=Board(),
+            pacer=Pacer(),
+            settings=Settings(trainer_image="trainer:1"),
+            metrics=Metrics(),
+        )
+
+    def run(self) -> float | None:
+        return asyncio.run(self.reconciler.reconcile(KEY))
+
+
+def ended(kind: str = "Complete") -> dict[str, Any]:
+    """The status of a job that ended now."""
+    conditions = [
+        {"type": name, "status": "True", "reason": "Done", "lastTransitionTime": NOW}
+        for name in (kind, "Finished")
+    ]
+    return {"attempt": 1, "completionTime": NOW, "conditions": conditions}
+
+
+def test_a_job_is_deleted_as_the_very_one_that_ended() -> None:
+    bench = Bench(ended(), ttlSecondsAfterFinished=0)
+    bench.run()
+    assert bench.server.requests == [("DELETE", TRAINING_JOB)]
+    assert bench.server.bodies[TRAINING_JOB]["preconditions"] == {"uid": "0123456789ab"}
+    assert bench.caches.training_jobs.get(*KEY) is None
+
+
+def test_a_job_whose_time_has_not_come_is_looked_at_then() -> None:
+    bench = Bench(ended("Failed"), ttlSecondsAfterFinished=3600)
+    again = bench.run()
+    assert bench.server.requests == []
+    assert again is not None
+    assert 0 < again <= 3600
+
+
+@pytest.mark.parametrize("status", [{}, ended()])
+def test_a_job_of_another_controller_costs_no_request(status: dict[str, Any]) -> None:
+    bench = Bench(status, managedBy="example.com/other", ttlSecondsAfterFinished=0)
+    assert bench.run() is None
+    assert bench.server.requests == []
+
+
+def counted(**more: Any) -> dict[str, Any]:
+    """The status of a job whose second attempt is to be made."""
+    failed = {"number": 1, "class": "OutOfMemory", "endTime": "2020-01-01T00:00:00Z"}
+    return {"observedGeneration": 1, "attempt": 2, "restarts": 1, "attempts": [failed], **more}
+
+
+def test_limits_are_read_before_an_attempt_with_more_memory_is_made() -> None:
+    bench = Bench(
+        counted(memory="3Gi"),
+        resources={"limits": {"memory": "2Gi"}},
+        failurePolicy={"growMemoryBy": "50%"},
+    )
+    bench.run()
+    reads = [path.rsplit("/", 1)[1] for verb, path in bench.server.requests if verb == "GET"]
+    assert reads == ["limitranges", "resourcequotas"]
+    assert bench.server.requests[-1] == ("POST", JOBS)
+    (container,) = bench.server.bodies[JOBS]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {"limits": {"memory": "3Gi"}}
+
+
+def test_an_attempt_that_asks_for_nothing_special_costs_its_creation_alone() -> None:
+    bench = Bench(counted())
+    bench.run()
+    assert [verb for verb, path in bench.server.requests if path != TRAINING_JOB + "/status"] == [
+        "POST"
+    ]
+
+
+def test_nodes_are_listed_once_before_an_attempt_that_may_have_to_avoid_some() -> None:
+    died = {"class": "Infrastructure", "reason": "NodeLost", "node": "node-1"}
+    attempts = [{**died, "number": n, "endTime": "2020-01-01T00:00:00Z"} for n in (1, 2)]
+    bench = Bench(counted(attempt=3, attempts=attempts))
+    bench.run()
+    reads = [path for verb, path in bench.server.requests if verb == "GET"]
+    assert reads == ["/api/v1/nodes"]
+    assert bench.server.requests[-1] == ("POST", JOBS)
