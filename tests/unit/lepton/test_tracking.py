@@ -30,6 +30,7 @@ def make(storage: Path, *trackers: Any, **arguments: Any) -> Trainer:
 def _all_entries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking, "INTERVAL", 0.0)
     monkeypatch.setattr(tracking, "PATIENCE", 60.0)
+    monkeypatch.setattr(tracking, "LAST_PATIENCE", 60.0)
 
 
 @pytest.fixture

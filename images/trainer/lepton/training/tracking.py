@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from lepton.errors import InputError, Interrupted
+from lepton.errors import InputError
 from lepton.spec.report import Evaluation, Progress
 
 INTERVAL = 1.0
@@ -25,7 +25,7 @@ MAX_WAITING = 1000
 PATIENCE = 30.0
 """Seconds that trackers get for the rest at the end."""
 LAST_PATIENCE = 5.0
-"""Seconds that they get when the process was told to end."""
+"""Seconds that they get when an error or SIGTERM ended the run: its peers wait for the process."""
 
 MLFLOW_VARIABLE = "MLFLOW_TRACKING_URI"
 TENSORBOARD_VARIABLE = "TENSORBOARD_LOGGING_DIR"
@@ -184,7 +184,7 @@ class Tracking:
         Closing again does nothing."""
         if self._held_back is not None:
             self._put_progress(self._held_back)
-        patience = LAST_PATIENCE if isinstance(error, Interrupted) else PATIENCE
+        patience = PATIENCE if error is None else LAST_PATIENCE
         deadline = time.monotonic() + patience
         for feed in self._feeds:
             feed.end(error)
