@@ -156,7 +156,7 @@ def test_grids_of_other_sizes_are_scored_by_their_own_returns(size: tuple[int, i
     [
         ({"rows": 0}, "rows must be a whole number from 1 to 6, not 0"),
         ({"columns": 2.5}, "columns must be a whole number from 1 to 6, not 2.5"),
-        ({"demand": 0.0}, "demand must be above 0 and at most 3, not 0.0"),
+        ({"demand": 0.0}, "demand must be from 0.1 to 3, not 0.0"),
         ({"lost_time": 20.0}, "lost_time must be from 0 s and below 20 s, not 20.0"),
     ],
 )

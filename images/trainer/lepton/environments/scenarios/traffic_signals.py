@@ -224,14 +224,14 @@ def metrics(state: State) -> dict[str, Array]:
 def scenario(
     rows: int = 2, columns: int = 2, demand: float = 1.0, lost_time: float = 5.0
 ) -> Scenario[State]:
-    """A grid of `rows` x `columns` junctions, 1 to 6 each; `demand` in parts of the usual, above 0
-    and up to 3; `lost_time`, from 0 and below 20 s, without flow when a phase begins. Raises
+    """A grid of `rows` x `columns` junctions, 1 to 6 each; `demand` in parts of the usual, 0.1
+    to 3; `lost_time`, from 0 and below 20 s, without flow when a phase begins. Raises
     ValueError for others."""
     for name, size in (("rows", rows), ("columns", columns)):
         if size not in range(1, 7):
             raise ValueError(f"{name} must be a whole number from 1 to 6, not {size!r}")
-    if not 0.0 < demand <= 3.0:
-        raise ValueError(f"demand must be above 0 and at most 3, not {demand!r}")
+    if not 0.1 <= demand <= 3.0:
+        raise ValueError(f"demand must be from 0.1 to 3, not {demand!r}")
     if not 0.0 <= lost_time < STEP:
         raise ValueError(f"lost_time must be from 0 s and below {STEP:g} s, not {lost_time!r}")
     network = Network(Grid(rows, columns), demand, lost_time)
