@@ -10,6 +10,7 @@ from lepton.environments.scenario import Scenario
 
 SCENARIOS = {
     "CartPole": "cartpole",
+    "microgrid": "microgrid",
     "safe-danger": "safe_danger",
 }
 """Module by name. The Gymnasium id is `lepton/<name>-v1`."""
