@@ -121,7 +121,7 @@ def test_defaults_are_filled_in(kubectl, crd):
     assert spec["suspend"] is False
     assert spec["workers"] == 1
     assert spec["failurePolicy"] == {
-        "maxRestarts": 3, "backoffSeconds": 10, "avoidFailedNodes": True,
+        "maxRestarts": 3, "backoffSeconds": 10, "avoidFailedNodes": True, "rules": [],
     }  # fmt: skip
 
 

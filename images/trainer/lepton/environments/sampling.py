@@ -40,3 +40,10 @@ def poisson(uniform: Array, mean: Array, most: int) -> Array:
         total = total + probability
         count = count + xp.astype(uniform >= total, xp.float32)
     return count
+
+
+def successor(value: Array, correlation: float, u1: Array, u2: Array) -> Array:
+    """Standard normal numbers with this correlation to `value`, which are such numbers; from two
+    arrays of uniform ones. Repeated, an autoregressive sequence."""
+    surprise = math.sqrt(1.0 - correlation**2)
+    return correlation * value + surprise * normal(u1, u2)

@@ -1,5 +1,6 @@
 """Tables of constants that steps look rows up in, kept where the batch lives."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from array_api_compat import array_namespace, device, is_numpy_array
@@ -24,3 +25,9 @@ class Table:
         if place not in self._copies:
             self._copies[place] = xp.asarray(self._values, device=device(indices))
         return xp.take(self._copies[place], indices, axis=0)
+
+
+def look_up(table: Sequence[float] | Sequence[Sequence[float]], index: Array, like: Array) -> Array:
+    """The entries (or rows) of a short table with these indices, float32 of the kind of `like`."""
+    xp = array_namespace(like)
+    return xp.take(xp.asarray(table, dtype=xp.float32, device=device(like)), index, axis=0)
