@@ -136,8 +136,9 @@ def test_nodes_and_limits_are_only_read_and_not_watched(render: Render) -> None:
 def test_the_operator_changes_only_what_it_owns(render: Render) -> None:
     role = only(render(), "ClusterRole", "lepton-system:lepton-operator")
     changes = {
-        f"{rule['apiGroups'][0]}/{resource}": set(rule["verbs"]) - {"get", "list", "watch"}
+        f"{group}/{resource}": set(rule["verbs"]) - {"get", "list", "watch"}
         for rule in role["rules"]
+        for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
     assert {name: verbs for name, verbs in changes.items() if verbs} == {
@@ -147,6 +148,9 @@ def test_the_operator_changes_only_what_it_owns(render: Render) -> None:
         "batch/jobs": {"create", "patch", "delete"},
         "/services": {"create", "patch", "delete"},
         "/persistentvolumeclaims": {"create", "delete"},
+        "scheduling.k8s.io/podgroups": {"create", "delete"},
+        "scheduling.x-k8s.io/podgroups": {"create", "delete"},
+        "scheduling.volcano.sh/podgroups": {"create", "delete"},
         "events.k8s.io/events": {"create", "patch"},
     }
 

@@ -48,6 +48,7 @@ class Phase(StrEnum):
 class ConditionType(StrEnum):
     """What is observed of a job. Complete and Failed are terminal; Finished is either."""
 
+    ADMITTED = "Admitted"
     PODS_READY = "PodsReady"
     SUSPENDED = "Suspended"
     STALLED = "Stalled"
@@ -59,6 +60,9 @@ class ConditionType(StrEnum):
 class Reason(StrEnum):
     """Reasons of conditions and events."""
 
+    # Admitted, and PodsReady while the queue keeps the job
+    QUEUED = "Queued"
+    ADMITTED = "Admitted"
     # PodsReady
     WAITING_FOR_START = "WaitingForStart"
     STARTING = "Starting"

@@ -1,4 +1,4 @@
-"""The objects of one attempt: a batch Job, a headless Service for its names, a claim."""
+"""The objects of one attempt: a batch Job, a PodGroup, a headless Service for names, a claim."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
 from lepton_operator.api import names
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.spec import AccessMode, LeptonTrainingJobSpec, Storage
-from lepton_operator.reconcile import memory, scheduling, volumes
+from lepton_operator.reconcile import gangs, memory, scheduling, volumes
 from lepton_operator.reconcile.observed import ANNOTATION_INDEX, JobView
 from lepton_operator.reconcile.settings import Settings
 
@@ -113,23 +113,36 @@ def claim(job: TrainingJob, storage: Storage) -> Manifest:
     )
 
 
+def pod_group(
+    job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int, settings: Settings
+) -> Manifest | None:
+    """The group of the attempt's pods, where somebody places them together. It is called like the
+    attempt's Job."""
+    wanted = gangs.pod_group(spec, gangs.chosen(spec, settings))
+    if wanted is None:
+        return None
+    return _finished(job, {**wanted, "metadata": _metadata(job, job_name(job, attempt), attempt)})
+
+
 def batch_job(
     job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int, settings: Settings
 ) -> Manifest:
     """The Job of one attempt. It never restarts a pod: starting anew is a new attempt."""
+    metadata = _metadata(job, job_name(job, attempt), attempt)
+    metadata["labels"] |= gangs.job_labels(spec)
     return _finished(
         job,
         {
             "apiVersion": "batch/v1",
             "kind": "Job",
-            "metadata": _metadata(job, job_name(job, attempt), attempt),
+            "metadata": metadata,
             "spec": {
                 "completionMode": "Indexed",
                 "completions": spec.workers,
                 "parallelism": spec.workers,
                 "backoffLimit": 0,
                 "podReplacementPolicy": "Failed",
-                "suspend": False,
+                "suspend": gangs.holds(spec),
                 "template": _pod_template(job, spec, attempt, settings),
             },
         },
@@ -187,9 +200,11 @@ def _pod_template(
     job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int, settings: Settings
 ) -> Manifest:
     template, labels = spec.template, _labels(job, attempt)
-    metadata: Manifest = {"labels": {**template.labels, **labels}}
-    if template.annotations:
-        metadata["annotations"] = dict(template.annotations)
+    gang, group = gangs.chosen(spec, settings), job_name(job, attempt)
+    metadata: Manifest = {"labels": {**template.labels, **gangs.pod_labels(gang, group), **labels}}
+    annotations = {**template.annotations, **gangs.pod_annotations(gang, group)}
+    if annotations:
+        metadata["annotations"] = annotations
     pod: Manifest = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": GRACE_SECONDS,
@@ -205,6 +220,7 @@ def _pod_template(
         },
         "containers": [_container(job, spec, attempt, settings)],
         "volumes": volumes.volumes(job, spec),
+        **gangs.pod_fields(gang, group),
     }
     if spec.workers > 1:
         pod["subdomain"] = job.name

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from lepton.spec.run import PROGRESS_PORT
+from lepton_operator.api.scheduling import Gang
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings that decide reads; the shell fills them from its command line."""
+    """Settings that decide reads; the shell fills them from its command line, and from what the
+    API server offers."""
 
     trainer_image: str
     """Image of jobs that name none."""
@@ -22,3 +24,5 @@ class Settings:
     interconnect_label: str = "nvidia.com/gpu.clique"
     """Label that nodes of one fast interconnect share the value of, for segmentSize; "" where
     there is none. The default is NVIDIA's for multi-node NVLink."""
+    gangs: frozenset[Gang] = frozenset()
+    """Whose API the cluster offers, of those who start all workers or none."""

@@ -10,6 +10,7 @@ from situations import (
     UID,
     at,
     batch_job,
+    condition,
     counted,
     deleted,
     ended,
@@ -28,11 +29,6 @@ from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.names import ConditionType, Phase, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
 from lepton_operator.reconcile.plan import LookUp
-
-
-def condition(plan, kind):
-    return plan.status.condition(kind)
-
 
 DONE = {"complete": True, "finished_time": NOW}
 STORED = {"storage": {"size": "1Gi"}, "workers": 2}

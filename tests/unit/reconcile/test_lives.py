@@ -251,7 +251,10 @@ def test_a_happy_job_of_two_workers_costs_few_writes():
     world = new_world()
     happy(world)
     made = [w for w in world.writes if w.startswith("create")]
-    assert made == ["create Service job", "create PersistentVolumeClaim job", "create Job job-1"]
+    assert made == [
+        "create Service job", "create PersistentVolumeClaim job", "create PodGroup job-1",
+        "create Job job-1",
+    ]  # fmt: skip
     assert world.writes.count("status") <= 4
     assert world.events == ["AttemptStarted", "TrainingComplete"]
 

@@ -15,8 +15,10 @@ from typing import Any
 from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.names import ConditionType
+from lepton_operator.api.scheduling import Gang
 from lepton_operator.reconcile.decide import decide
 from lepton_operator.reconcile.observed import (
+    GroupView,
     JobView,
     MemoryLimits,
     NodeView,
@@ -29,7 +31,7 @@ from lepton_operator.reconcile.settings import Settings
 
 Json = dict[str, Any]
 START = datetime(2026, 1, 1, tzinfo=UTC)
-SETTINGS = Settings(trainer_image="trainer:1", max_interruptions=5)
+SETTINGS = Settings(trainer_image="trainer:1", max_interruptions=5, gangs=frozenset({Gang.NATIVE}))
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -79,6 +81,7 @@ class World:
             pods=tuple(PodView.from_object(o) for o in self.of("Pod")),
             services=tuple(PlainView.from_object(o) for o in self.of("Service")),
             claims=tuple(PlainView.from_object(o) for o in self.of("PersistentVolumeClaim")),
+            groups=tuple(GroupView.from_object(o, o["apiVersion"]) for o in self.of("PodGroup")),
             progress=said,
             progress_time=self.now,
             asked_time=self.now if self.running(0) is not None else None,
@@ -164,6 +167,8 @@ class World:
             attempt = self.job["status"]["attempt"]
             assert metadata["name"] == f"job-{attempt}", "an attempt is counted before it is made"
             assert not self.live_pods(), "no pod of an earlier attempt runs"
+            group = manifest["spec"]["template"]["spec"].get("schedulingGroup")
+            assert group is None or ("PodGroup", group["podGroupName"]) in self.objects
         self._uids += 1
         metadata["uid"] = f"uid-{self._uids}"
         manifest["status"] = {}
