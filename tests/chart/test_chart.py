@@ -15,6 +15,8 @@ import yaml
 from lepton_operator.api.spec import LeptonTrainingJobSpec
 from lepton_operator.app import main as operator_main
 from lepton_operator.app import options
+from lepton_operator.reconcile.network import OPERATOR_PODS
+from lepton_operator.reconcile.settings import NetworkAccess
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHART = REPOSITORY / "charts" / "lepton-operator"
@@ -148,6 +150,7 @@ def test_the_operator_changes_only_what_it_owns(render: Render) -> None:
         "batch/jobs": {"create", "patch", "delete"},
         "/services": {"create", "patch", "delete"},
         "/persistentvolumeclaims": {"create", "delete"},
+        "networking.k8s.io/networkpolicies": {"create", "patch"},
         "scheduling.k8s.io/podgroups": {"create", "delete"},
         "scheduling.x-k8s.io/podgroups": {"create", "delete"},
         "scheduling.volcano.sh/podgroups": {"create", "delete"},
@@ -236,6 +239,7 @@ def test_the_command_line_is_one_that_the_operator_accepts(
             jobs__maxInterruptions="7",
             jobs__interconnectLabel="example.com/rack",
             jobs__finishedPodsSeconds="0",
+            jobs__networkPolicies__metricsNamespaceLabels__team="watchers",
         )
     )["containers"][0]
     arguments = [argument.replace("$(POD_NAMESPACE)", "here") for argument in container["args"]]
@@ -244,6 +248,9 @@ def test_the_command_line_is_one_that_the_operator_accepts(
     assert settings.trainer_image == "registry.example/trainer:1"
     assert settings.max_interruptions == 7
     assert settings.interconnect_label == "example.com/rack"
+    assert settings.network == NetworkAccess(
+        "here", (("kubernetes.io/metadata.name", "monitoring"), ("team", "watchers"))
+    )
     assert settings.finished_pods_kept == timedelta(0)
     assert chosen[0].lease_namespace == "here"
     assert chosen[0].port == container["ports"][0]["containerPort"]
@@ -255,6 +262,17 @@ def test_pods_of_finished_jobs_stay_unless_told_otherwise(render: Render) -> Non
     assert not any("finished-pods" in argument for argument in arguments)
     assert "--max-interruptions=100" in arguments
     assert "--interconnect-label=nvidia.com/gpu.clique" in arguments
+
+
+def test_policies_of_jobs_can_be_switched_off(render: Render) -> None:
+    arguments = pod(render(jobs__networkPolicies__enabled="false"))["containers"][0]["args"]
+    assert "--no-network-policies" in arguments
+    assert not any("metrics-namespaces" in argument for argument in arguments)
+
+
+def test_policies_of_jobs_let_in_pods_with_labels_that_the_operators_have(render: Render) -> None:
+    metadata = only(render(nameOverride="other"), "Deployment")["spec"]["template"]["metadata"]
+    assert OPERATOR_PODS.items() <= metadata["labels"].items()
 
 
 def test_a_replica_knows_its_pod_and_namespace(render: Render) -> None:

@@ -11,6 +11,7 @@ from lepton_operator.app.resources import (
     JOBS,
     POD_GROUPS,
     PODS,
+    POLICIES,
     SERVICES,
     TRAINING_JOBS,
 )
@@ -73,6 +74,7 @@ class Caches:
         self._pods = reflect(PODS, PodView.from_object)
         self._services = reflect(SERVICES, PlainView.from_object)
         self._claims = reflect(CLAIMS, PlainView.from_object)
+        self._policies = reflect(POLICIES, PlainView.from_object)
         self._groups = {
             POD_GROUPS[gang]: reflect(POD_GROUPS[gang], _group_of(POD_GROUPS[gang].api_version))
             for gang in sorted(gangs)
@@ -84,6 +86,7 @@ class Caches:
             PODS: self._pods,
             SERVICES: self._services,
             CLAIMS: self._claims,
+            POLICIES: self._policies,
             **self._groups,
         }
 
@@ -102,6 +105,7 @@ class Caches:
             pods=self._pods.store.by_index(key),
             services=self._services.store.by_index(key),
             claims=self._claims.store.by_index(key),
+            policies=self._policies.store.by_index(key),
             groups=tuple(g for r in self._groups.values() for g in r.store.by_index(key)),
         )
 

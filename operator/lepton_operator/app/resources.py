@@ -15,11 +15,14 @@ POD_GROUPS = {
         (gang, api_version.split("/")) for gang, api_version in gangs.POD_GROUPS.items()
     )
 }
+POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 LIMIT_RANGES = Resource("", "v1", "limitranges", "LimitRange")
 NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
 
-BY_KIND = {resource.kind: resource for resource in (TRAINING_JOBS, JOBS, SERVICES, CLAIMS)}
+BY_KIND = {
+    resource.kind: resource for resource in (TRAINING_JOBS, JOBS, SERVICES, CLAIMS, POLICIES)
+}
 """The kinds that plans name, but for PodGroups."""
 
 

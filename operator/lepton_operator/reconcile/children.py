@@ -29,14 +29,14 @@ def missing(situation: Situation, *, with_job: bool) -> tuple[Manifest, ...]:
 
 
 def outdated(situation: Situation) -> tuple[Manifest, ...]:
-    """Services that differ from what is wanted now. A claim can't change, and of a Job only
-    `suspend` does."""
+    """Services and policies that differ from what is wanted now. A claim can't change, and of a Job
+    only `suspend` does."""
     found = []
     for manifest in manifests.objects(situation.job, situation.spec, situation.settings):
         there = _present(situation, manifest)
         wanted = manifest["metadata"]["annotations"][names.ANNOTATION_DESIRED_HASH]
         if (
-            manifest["kind"] == "Service"
+            manifest["kind"] in ("Service", "NetworkPolicy")
             and there is not None
             and there.owner_uid == situation.job.uid
             and not there.deleting
@@ -53,6 +53,7 @@ def _present(situation: Situation, manifest: Mapping[str, object]) -> ChildView 
     there: Mapping[object, tuple[ChildView, ...]] = {
         "Service": seen.services,
         "PersistentVolumeClaim": seen.claims,
+        "NetworkPolicy": seen.policies,
         "PodGroup": seen.groups,
     }
     return next((c for c in there[manifest["kind"]] if c.name == metadata["name"]), None)
@@ -127,7 +128,7 @@ def in_the_way(situation: Situation) -> str | None:
             {"metadata": {"name": manifests.job_name(situation.job, situation.status.attempt)}},
         )
     }
-    for child in (*seen.jobs, *seen.services, *seen.claims, *seen.groups):
+    for child in (*seen.jobs, *seen.services, *seen.claims, *seen.policies, *seen.groups):
         stranger = child.owner_uid != situation.job.uid
         if child.name in wanted and (child.deleting or stranger):
             return f"waiting for {child.name}, left by an earlier job of this name, to be deleted"

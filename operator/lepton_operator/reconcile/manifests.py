@@ -1,4 +1,4 @@
-"""The objects of one attempt: a batch Job, a PodGroup, a headless Service for names, a claim."""
+"""The objects of one attempt: a batch Job, a PodGroup, a headless Service, a policy, a claim."""
 
 import hashlib
 import json
@@ -18,9 +18,9 @@ from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
 from lepton_operator.api import names
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.spec import AccessMode, LeptonTrainingJobSpec, Storage
-from lepton_operator.reconcile import gangs, memory, scheduling, volumes
+from lepton_operator.reconcile import gangs, memory, network, scheduling, volumes
 from lepton_operator.reconcile.observed import ANNOTATION_INDEX, JobView
-from lepton_operator.reconcile.settings import Settings
+from lepton_operator.reconcile.settings import NetworkAccess, Settings
 
 Manifest = dict[str, Any]
 
@@ -62,6 +62,8 @@ def objects(
 ) -> tuple[Manifest, ...]:
     """What every attempt of the job needs beside its Job."""
     found = []
+    if settings.network is not None:
+        found.append(network_policy(job, spec, settings.network, settings.progress_port))
     if spec.workers > 1:
         found.append(service(job))
     if spec.storage is not None and spec.storage.size is not None:
@@ -90,6 +92,21 @@ def service(job: TrainingJob) -> Manifest:
                     }
                 ],
             },
+        },
+    )
+
+
+def network_policy(
+    job: TrainingJob, spec: LeptonTrainingJobSpec, access: NetworkAccess, port: int
+) -> Manifest:
+    """What keeps others away from the workers."""
+    return _finished(
+        job,
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": _metadata(job, job.name),
+            "spec": network.policy_spec(job, spec, access, port),
         },
     )
 

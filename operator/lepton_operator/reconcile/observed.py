@@ -56,7 +56,7 @@ class ChildView:
 
 @dataclass(frozen=True)
 class PlainView(ChildView):
-    """A Service or PersistentVolumeClaim: that it is there is all that matters."""
+    """A Service, NetworkPolicy or PersistentVolumeClaim: that it is there is all that matters."""
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any]) -> "PlainView":
@@ -321,6 +321,7 @@ class Observed:
     pods: tuple[PodView, ...] = ()
     services: tuple[PlainView, ...] = ()
     claims: tuple[PlainView, ...] = ()
+    policies: tuple[PlainView, ...] = ()
     groups: tuple[GroupView, ...] = ()
     progress: Progress | None = None
     """What the first worker of the current attempt last said."""

@@ -8,6 +8,15 @@ from lepton_operator.api.scheduling import Gang
 
 
 @dataclass(frozen=True)
+class NetworkAccess:
+    """Who reads the workers' figures."""
+
+    operator_namespace: str
+    metrics_namespaces: tuple[tuple[str, str], ...] = ()
+    """Labels of the namespaces whose pods may, such as Prometheus'; empty: none."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Settings that decide reads; the shell fills them from its command line, and from what the
     API server offers."""
@@ -26,3 +35,5 @@ class Settings:
     there is none. The default is NVIDIA's for multi-node NVLink."""
     gangs: frozenset[Gang] = frozenset()
     """Whose API the cluster offers, of those who start all workers or none."""
+    network: NetworkAccess | None = None
+    """Who may reach workers beside each other; None: no NetworkPolicy is made."""

@@ -27,11 +27,16 @@ from lepton_operator.reconcile.observed import (
     PodView,
 )
 from lepton_operator.reconcile.plan import LookUp, Plan
-from lepton_operator.reconcile.settings import Settings
+from lepton_operator.reconcile.settings import NetworkAccess, Settings
 
 Json = dict[str, Any]
 START = datetime(2026, 1, 1, tzinfo=UTC)
-SETTINGS = Settings(trainer_image="trainer:1", max_interruptions=5, gangs=frozenset({Gang.NATIVE}))
+SETTINGS = Settings(
+    trainer_image="trainer:1",
+    max_interruptions=5,
+    gangs=frozenset({Gang.NATIVE}),
+    network=NetworkAccess("lepton-system"),
+)
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -66,6 +71,8 @@ class World:
         self.look_ups: list[LookUp] = []
         self.events: list[str] = []
         self.writes: list[str] = []
+        self.may_wait = 0
+        """How many of the writes were of a status that may wait, and so mostly join a later one."""
         self.crash_after: int | None = None
         self._uids = 0
 
@@ -81,6 +88,7 @@ class World:
             pods=tuple(PodView.from_object(o) for o in self.of("Pod")),
             services=tuple(PlainView.from_object(o) for o in self.of("Service")),
             claims=tuple(PlainView.from_object(o) for o in self.of("PersistentVolumeClaim")),
+            policies=tuple(PlainView.from_object(o) for o in self.of("NetworkPolicy")),
             groups=tuple(GroupView.from_object(o, o["apiVersion"]) for o in self.of("PodGroup")),
             progress=said,
             progress_time=self.now,
@@ -119,6 +127,7 @@ class World:
         status = plan.status.to_json_object()
         if status != self.job["status"]:
             self._wrote("status")
+            self.may_wait += not plan.urgent
             self._check_transitions(self.job["status"], status)
             self.job["status"] = json.loads(json.dumps(status))
         for manifest in plan.create:
