@@ -264,6 +264,41 @@ def test_pods_of_finished_jobs_stay_unless_told_otherwise(render: Render) -> Non
     assert "--interconnect-label=nvidia.com/gpu.clique" in arguments
 
 
+def test_shapes_are_mounted_as_a_file_that_the_operator_reads(
+    render: Render, tmp_path: Path
+) -> None:
+    shape = (
+        '{"resources":{"limits":{"nvidia.com/mig-1g.5gb":2}},"nodeSelector":{"pool":"gpu"},'
+        '"tolerations":[{"key":"gpu","operator":"Exists"}]}'
+    )
+    assert "ConfigMap" not in kinds(render())
+    objects = render(f"--set-json=jobs.resourceShapes.small={shape}")
+    (text,) = only(objects, "ConfigMap")["data"].values()
+    file = tmp_path / "shapes.yaml"
+    file.write_text(text)
+    small = options.shapes_of(str(file))["small"]
+    assert small.resources.limits == {"nvidia.com/mig-1g.5gb": 2}
+    assert small.node_selector == {"pool": "gpu"}
+    assert small.tolerations == [{"key": "gpu", "operator": "Exists"}]
+    container = pod(objects)["containers"][0]
+    assert "--resource-shapes=/etc/lepton/resource-shapes.yaml" in container["args"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounts["configuration"] == "/etc/lepton"
+    (source,) = (v["configMap"] for v in pod(objects)["volumes"] if v["name"] == "configuration")
+    assert source["name"] == only(objects, "ConfigMap")["metadata"]["name"]
+
+
+def test_a_change_of_shapes_starts_the_operator_anew(render: Render) -> None:
+    def annotations(cpu: str) -> dict[str, str]:
+        objects = render(f"--set=jobs.resourceShapes.small.resources.limits.cpu={cpu}")
+        found: dict[str, str] = only(objects, "Deployment")["spec"]["template"]["metadata"][
+            "annotations"
+        ]
+        return found
+
+    assert annotations("1") == annotations("1") != annotations("2")
+
+
 def test_policies_of_jobs_can_be_switched_off(render: Render) -> None:
     arguments = pod(render(jobs__networkPolicies__enabled="false"))["containers"][0]["args"]
     assert "--no-network-policies" in arguments
@@ -426,6 +461,7 @@ def test_the_job_in_the_notes_is_valid(helm: Helm) -> None:
         ("--set=jobs.maxInterruptions=-1", r"at '/jobs/maxInterruptions': minimum"),
         ("--set=jobs.interconnectLabel=a b", r"at '/jobs/interconnectLabel': .*pattern"),
         ("--set=jobs.finishedPodsSeconds=soon", r"at '/jobs/finishedPodsSeconds': got string"),
+        ("--set=jobs.resourceShapes.a.gpus=1", r"additional properties 'gpus' not allowed"),
         ("--set=logging.level=loud", r"at '/logging/level': value must be one of"),
         ("--set=resources.cpu=1", r"at '/resources': additional properties 'cpu' not allowed"),
         ("--set=extraArgs={run}", r"at '/extraArgs/0': .*does not match pattern"),

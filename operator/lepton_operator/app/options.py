@@ -2,9 +2,14 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
+import yaml
+
+from lepton_operator.api.shapes import Shape, parse_shapes
 from lepton_operator.reconcile.settings import NetworkAccess, Settings
 
 
@@ -33,6 +38,14 @@ def labels(text: str) -> tuple[tuple[str, str], ...]:
     if not all(key and equals for key, equals, _ in found):
         raise ValueError(f"{text} is not LABEL=VALUE,...")
     return tuple((key, value) for key, _, value in found)
+
+
+def shapes_of(path: str) -> Mapping[str, Shape]:
+    """The shapes of a file. Raises ArgumentTypeError, which says what is wrong with it."""
+    try:
+        return parse_shapes(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error}") from None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,6 +117,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labels of the namespaces whose pods may read the workers' metrics (default: none)",
     )
     parser.add_argument(
+        "--resource-shapes",
+        type=shapes_of,
+        default={},
+        metavar="FILE",
+        help="YAML of what spec.resourceShape may name: resources, nodeSelector and tolerations by"
+        " name (default: none)",
+    )
+    parser.add_argument(
         "--finished-pods-seconds",
         type=int,
         metavar="SECONDS",
@@ -118,6 +139,7 @@ def from_arguments(arguments: argparse.Namespace) -> Options:
             trainer_image=arguments.trainer_image,
             max_interruptions=arguments.max_interruptions,
             interconnect_label=arguments.interconnect_label,
+            shapes=arguments.resource_shapes,
             network=(
                 NetworkAccess(arguments.lease_namespace, arguments.metrics_namespaces)
                 if arguments.network_policies

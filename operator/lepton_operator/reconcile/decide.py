@@ -8,6 +8,7 @@ the same end.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from lepton_operator.api import shapes
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.names import ConditionType, FailureClass, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
@@ -66,8 +67,9 @@ def decide(job: TrainingJob, observed: Observed, settings: Settings, now: dateti
         return fail(job, observed, seen, Reason.NAME_TAKEN, observed.name_taken, now)
     if observed.refused is not None:
         return fail(job, observed, seen, Reason.INVALID_SPEC, observed.refused, now)
+    unknown = scheduling.problem(spec, settings) or shapes.problem(spec, settings.shapes)
+    spec = shapes.with_shape(spec, settings.shapes)
     situation = Situation(replace(job, status=seen), spec, observed, settings, now)
-    unknown = scheduling.problem(spec, settings)
     # What runs was possible when it began, whatever the administrator has changed since.
     if unknown is not None and situation.current_job is None:
         return fail(job, observed, seen, Reason.INVALID_SPEC, unknown, now)

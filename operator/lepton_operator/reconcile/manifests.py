@@ -32,8 +32,21 @@ NON_ROOT = 65_532
 """User and group of the workers, as in distroless images."""
 GRACE_SECONDS = 30
 """Time that a worker has to write a checkpoint when it is asked to end."""
-GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
-GPU_RESOURCE_PREFIXES = ("nvidia.com/mig-", "gpu.intel.com/")
+GPU_RESOURCES = frozenset(
+    {
+        "nvidia.com/gpu",
+        "nvidia.com/gpu.shared",
+        "amd.com/gpu",
+        "gpu.intel.com/i915",
+        "gpu.intel.com/xe",
+        "habana.ai/gaudi",
+        "google.com/tpu",
+        "cambricon.com/mlu",
+    }
+)
+"""Extended resources of which each is a device of its own, as device plugins name them."""
+GPU_RESOURCE_PREFIXES = ("nvidia.com/mig-", "huawei.com/Ascend")
+"""Of parts of a device, and of models: a process can use no more than one of them."""
 
 
 def digest(manifest: Mapping[str, Any]) -> str:

@@ -1,10 +1,12 @@
 """What an administrator decides for all jobs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from lepton.spec.run import PROGRESS_PORT
 from lepton_operator.api.scheduling import Gang
+from lepton_operator.api.shapes import Shape
 
 
 @dataclass(frozen=True)
@@ -37,3 +39,5 @@ class Settings:
     """Whose API the cluster offers, of those who start all workers or none."""
     network: NetworkAccess | None = None
     """Who may reach workers beside each other; None: no NetworkPolicy is made."""
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    """What spec.resourceShape may name."""

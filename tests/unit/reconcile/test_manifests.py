@@ -178,6 +178,12 @@ def test_one_worker_meets_itself_and_needs_no_name():
         ({"nvidia.com/mig-1g.5gb": 2}, 2),
         ({"amd.com/gpu": 2, "memory": "1Gi"}, 2),
         ({"gpu.intel.com/i915": 3}, 3),
+        ({"gpu.intel.com/i915": 1, "gpu.intel.com/millicores": 300}, 1),
+        ({"nvidia.com/mig-1g.5gb": 2, "nvidia.com/mig-3g.20gb": 1}, 3),
+        ({"nvidia.com/gpu.shared": 2}, 2),
+        ({"habana.ai/gaudi": 8}, 8),
+        ({"google.com/tpu": 4}, 4),
+        ({"huawei.com/Ascend910": 8}, 8),
     ],
 )
 def test_each_gpu_of_a_worker_gets_a_process(limits, processes):
