@@ -15,6 +15,8 @@ import yaml
 from lepton_operator.api.spec import LeptonTrainingJobSpec
 from lepton_operator.app import main as operator_main
 from lepton_operator.app import options
+from lepton_operator.reconcile.network import OPERATOR_PODS
+from lepton_operator.reconcile.settings import NetworkAccess
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHART = REPOSITORY / "charts" / "lepton-operator"
@@ -136,8 +138,9 @@ def test_nodes_and_limits_are_only_read_and_not_watched(render: Render) -> None:
 def test_the_operator_changes_only_what_it_owns(render: Render) -> None:
     role = only(render(), "ClusterRole", "lepton-system:lepton-operator")
     changes = {
-        f"{rule['apiGroups'][0]}/{resource}": set(rule["verbs"]) - {"get", "list", "watch"}
+        f"{group}/{resource}": set(rule["verbs"]) - {"get", "list", "watch"}
         for rule in role["rules"]
+        for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
     assert {name: verbs for name, verbs in changes.items() if verbs} == {
@@ -147,6 +150,10 @@ def test_the_operator_changes_only_what_it_owns(render: Render) -> None:
         "batch/jobs": {"create", "patch", "delete"},
         "/services": {"create", "patch", "delete"},
         "/persistentvolumeclaims": {"create", "delete"},
+        "networking.k8s.io/networkpolicies": {"create", "patch"},
+        "scheduling.k8s.io/podgroups": {"create", "delete"},
+        "scheduling.x-k8s.io/podgroups": {"create", "delete"},
+        "scheduling.volcano.sh/podgroups": {"create", "delete"},
         "events.k8s.io/events": {"create", "patch"},
     }
 
@@ -232,6 +239,7 @@ def test_the_command_line_is_one_that_the_operator_accepts(
             jobs__maxInterruptions="7",
             jobs__interconnectLabel="example.com/rack",
             jobs__finishedPodsSeconds="0",
+            jobs__networkPolicies__metricsNamespaceLabels__team="watchers",
         )
     )["containers"][0]
     arguments = [argument.replace("$(POD_NAMESPACE)", "here") for argument in container["args"]]
@@ -240,6 +248,9 @@ def test_the_command_line_is_one_that_the_operator_accepts(
     assert settings.trainer_image == "registry.example/trainer:1"
     assert settings.max_interruptions == 7
     assert settings.interconnect_label == "example.com/rack"
+    assert settings.network == NetworkAccess(
+        "here", (("kubernetes.io/metadata.name", "monitoring"), ("team", "watchers"))
+    )
     assert settings.finished_pods_kept == timedelta(0)
     assert chosen[0].lease_namespace == "here"
     assert chosen[0].port == container["ports"][0]["containerPort"]
@@ -251,6 +262,52 @@ def test_pods_of_finished_jobs_stay_unless_told_otherwise(render: Render) -> Non
     assert not any("finished-pods" in argument for argument in arguments)
     assert "--max-interruptions=100" in arguments
     assert "--interconnect-label=nvidia.com/gpu.clique" in arguments
+
+
+def test_shapes_are_mounted_as_a_file_that_the_operator_reads(
+    render: Render, tmp_path: Path
+) -> None:
+    shape = (
+        '{"resources":{"limits":{"nvidia.com/mig-1g.5gb":2}},"nodeSelector":{"pool":"gpu"},'
+        '"tolerations":[{"key":"gpu","operator":"Exists"}]}'
+    )
+    assert "ConfigMap" not in kinds(render())
+    objects = render(f"--set-json=jobs.resourceShapes.small={shape}")
+    (text,) = only(objects, "ConfigMap")["data"].values()
+    file = tmp_path / "shapes.yaml"
+    file.write_text(text)
+    small = options.shapes_of(str(file))["small"]
+    assert small.resources.limits == {"nvidia.com/mig-1g.5gb": 2}
+    assert small.node_selector == {"pool": "gpu"}
+    assert small.tolerations == [{"key": "gpu", "operator": "Exists"}]
+    container = pod(objects)["containers"][0]
+    assert "--resource-shapes=/etc/lepton/resource-shapes.yaml" in container["args"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounts["configuration"] == "/etc/lepton"
+    (source,) = (v["configMap"] for v in pod(objects)["volumes"] if v["name"] == "configuration")
+    assert source["name"] == only(objects, "ConfigMap")["metadata"]["name"]
+
+
+def test_a_change_of_shapes_starts_the_operator_anew(render: Render) -> None:
+    def annotations(cpu: str) -> dict[str, str]:
+        objects = render(f"--set=jobs.resourceShapes.small.resources.limits.cpu={cpu}")
+        found: dict[str, str] = only(objects, "Deployment")["spec"]["template"]["metadata"][
+            "annotations"
+        ]
+        return found
+
+    assert annotations("1") == annotations("1") != annotations("2")
+
+
+def test_policies_of_jobs_can_be_switched_off(render: Render) -> None:
+    arguments = pod(render(jobs__networkPolicies__enabled="false"))["containers"][0]["args"]
+    assert "--no-network-policies" in arguments
+    assert not any("metrics-namespaces" in argument for argument in arguments)
+
+
+def test_policies_of_jobs_let_in_pods_with_labels_that_the_operators_have(render: Render) -> None:
+    metadata = only(render(nameOverride="other"), "Deployment")["spec"]["template"]["metadata"]
+    assert OPERATOR_PODS.items() <= metadata["labels"].items()
 
 
 def test_a_replica_knows_its_pod_and_namespace(render: Render) -> None:
@@ -404,6 +461,7 @@ def test_the_job_in_the_notes_is_valid(helm: Helm) -> None:
         ("--set=jobs.maxInterruptions=-1", r"at '/jobs/maxInterruptions': minimum"),
         ("--set=jobs.interconnectLabel=a b", r"at '/jobs/interconnectLabel': .*pattern"),
         ("--set=jobs.finishedPodsSeconds=soon", r"at '/jobs/finishedPodsSeconds': got string"),
+        ("--set=jobs.resourceShapes.a.gpus=1", r"additional properties 'gpus' not allowed"),
         ("--set=logging.level=loud", r"at '/logging/level': value must be one of"),
         ("--set=resources.cpu=1", r"at '/resources': additional properties 'cpu' not allowed"),
         ("--set=extraArgs={run}", r"at '/extraArgs/0': .*does not match pattern"),

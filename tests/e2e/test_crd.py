@@ -23,6 +23,7 @@ CHANGES = {
     "storage": {"storage": {"size": "20Gi"}},
     "sharedMemory": {"sharedMemory": "1Gi"},
     "scheduling": {"scheduling": {"regions": ["north"]}},
+    "resourceShape": {"resourceShape": "other"},
     "startAt": {"startAt": "2027-01-01T00:00:00Z"},
     "activeDeadlineSeconds": {"activeDeadlineSeconds": 60},
     "pendingDeadlineSeconds": {"pendingDeadlineSeconds": 60},

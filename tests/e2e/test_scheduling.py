@@ -96,6 +96,13 @@ def test_a_job_runs_in_its_regions_and_shows_it(jobs, labelled):
     assert "not among the nodes that the job asks for" in failed(status)["message"]
 
 
+def test_an_unknown_shape_is_refused(jobs):
+    jobs.apply("shape", command=["true"], resourceShape="no-such-shape")
+    told = failed(jobs.finished("shape"))
+    assert told["reason"] == "InvalidSpec"
+    assert 'spec.resourceShape: Unsupported value: "no-such-shape"' in told["message"]
+
+
 def test_a_job_that_names_no_region_shows_its_nodes_alone(jobs):
     jobs.apply("anywhere", command=["true"])
     placement = jobs.finished("anywhere")["placement"]

@@ -16,6 +16,8 @@ LABEL_JOB_NAME = f"{GROUP}/job-name"
 LABEL_ATTEMPT = f"{GROUP}/attempt"
 """On an attempt's Job and pods: the attempt's number, from 1."""
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_NAMESPACE = "kubernetes.io/metadata.name"
+"""On every namespace, by the API server: its name."""
 MANAGER = "lepton-operator"
 """Field manager, and the value of LABEL_MANAGED_BY; reflectors select by it."""
 ANNOTATION_DESIRED_HASH = f"{GROUP}/desired-hash"
@@ -48,6 +50,7 @@ class Phase(StrEnum):
 class ConditionType(StrEnum):
     """What is observed of a job. Complete and Failed are terminal; Finished is either."""
 
+    ADMITTED = "Admitted"
     PODS_READY = "PodsReady"
     SUSPENDED = "Suspended"
     STALLED = "Stalled"
@@ -59,6 +62,9 @@ class ConditionType(StrEnum):
 class Reason(StrEnum):
     """Reasons of conditions and events."""
 
+    # Admitted, and PodsReady while the queue keeps the job
+    QUEUED = "Queued"
+    ADMITTED = "Admitted"
     # PodsReady
     WAITING_FOR_START = "WaitingForStart"
     STARTING = "Starting"

@@ -1,20 +1,57 @@
-"""`spec.scheduling`: where workers run, and before whom."""
+"""`spec.scheduling`: who starts all workers or none, where they run, and before whom."""
 
+from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
-from lepton.spec.base import SpecModel, not_supported_yet
+from lepton.spec.base import SpecModel, refusal, rule, rules
 from lepton_operator.api.fields import LabelValue, ObjectName
 
 
-class Scheduling(SpecModel):
-    """Where workers run, and before whom."""
+class Gang(StrEnum):
+    """Who starts all workers or none."""
 
-    gang: Annotated[str, Field(max_length=32)] | None = not_supported_yet()
-    """Who starts all workers or none. Not supported yet."""
-    queue: Annotated[str, Field(max_length=253)] | None = not_supported_yet()
-    """Queue that the job waits in. Not supported yet."""
+    NATIVE = "Native"
+    """Kubernetes' own scheduler, by a PodGroup of scheduling.k8s.io (KEP-4671)."""
+    KUEUE = "Kueue"
+    """Kueue, which holds the Job until its queue has room for all of it."""
+    COSCHEDULING = "Coscheduling"
+    """The plugin of kubernetes-sigs/scheduler-plugins."""
+    VOLCANO = "Volcano"
+    """Volcano's scheduler."""
+    NONE = "None"
+    """Nobody: pods are placed one by one."""
+
+
+QUEUE_NEEDS_A_KEEPER = "queue goes with gang: Kueue or gang: Volcano, which have queues"
+KUEUE_NEEDS_A_QUEUE = "gang: Kueue needs queue, the name of a LocalQueue of the job's namespace"
+
+
+class Scheduling(SpecModel):
+    """Who starts all workers or none, where they run, and before whom."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.queue) || (has(self.gang) && self.gang in ['Kueue', 'Volcano'])",
+                QUEUE_NEEDS_A_KEEPER,
+                field="queue",
+            ),
+            rule(
+                "!has(self.gang) || self.gang != 'Kueue' || has(self.queue)",
+                KUEUE_NEEDS_A_QUEUE,
+                field="gang",
+            ),
+        )
+    )
+
+    gang: Gang | None = None
+    """Who starts all workers or none: Native (Kubernetes' scheduler and its PodGroup), Kueue,
+    Coscheduling, Volcano, or None. Default: Native for more than one worker where the cluster
+    offers it, else None."""
+    queue: LabelValue | None = None
+    """Queue that the job waits in: the LocalQueue of Kueue, or the Queue of Volcano."""
     priority_class_name: ObjectName | None = None
     """PriorityClass of the pods."""
     regions: Annotated[list[LabelValue], Field(min_length=1, max_length=32)] | None = None
@@ -28,3 +65,11 @@ class Scheduling(SpecModel):
     between its nodes; workers is a multiple of it. All workers: they share one domain or wait.
     Fewer: no domain gets more than these while another has none. Nodes of a domain share the
     value of a label that the operator's administrator names (nvidia.com/gpu.clique)."""
+
+    @model_validator(mode="after")
+    def _queue_and_keeper_agree(self) -> "Scheduling":
+        if self.queue is not None and self.gang not in (Gang.KUEUE, Gang.VOLCANO):
+            raise refusal(QUEUE_NEEDS_A_KEEPER, field="queue")
+        if self.gang is Gang.KUEUE and self.queue is None:
+            raise refusal(KUEUE_NEEDS_A_QUEUE, field="gang")
+        return self

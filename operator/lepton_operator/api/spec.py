@@ -244,7 +244,7 @@ class LeptonTrainingJobSpec(SpecModel):
             ),
             rule(
                 "!has(self.failurePolicy) || !has(self.failurePolicy.growMemoryBy)"
-                " || (has(self.resources) && has(self.resources.limits)"
+                " || has(self.resourceShape) || (has(self.resources) && has(self.resources.limits)"
                 " && 'memory' in self.resources.limits)",
                 GROWTH_NEEDS_A_LIMIT,
                 field="failurePolicy",
@@ -301,8 +301,10 @@ class LeptonTrainingJobSpec(SpecModel):
     """Variables of the training container."""
     resources: Resources = Field(default_factory=Resources)
     """Resources of each worker."""
-    resource_shape: ObjectName | None = not_supported_yet()
-    """Named resources that an administrator defines. Not supported yet."""
+    resource_shape: ObjectName | None = None
+    """Name under which the cluster's administrator offers resources and the nodes that have them.
+    What resources and template say goes before. An unknown name is refused with those that there
+    are."""
     shared_memory: (
         Annotated[
             str,
@@ -365,7 +367,8 @@ class LeptonTrainingJobSpec(SpecModel):
             for section in SECTIONS_OF_LEARNING:
                 if getattr(self, section) is not None:
                     raise refusal(goes_with_environment(section), field=section)
-        if self.failure_policy.grow_memory_by and "memory" not in self.resources.limits:
+        may_have_memory = self.resource_shape or "memory" in self.resources.limits
+        if self.failure_policy.grow_memory_by and not may_have_memory:
             raise refusal(GROWTH_NEEDS_A_LIMIT, field="failurePolicy")
         resume_from = self.checkpoint.resume_from if self.checkpoint is not None else None
         has_claim = self.storage is not None and self.storage.claim_name is not None

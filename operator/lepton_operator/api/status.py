@@ -38,7 +38,7 @@ class Condition(StatusModel):
     """One observation of the job, as Kubernetes' own conditions."""
 
     type: Annotated[str, Field(max_length=316)]
-    """What is observed: PodsReady, Suspended, Stalled, Complete, Failed or Finished."""
+    """What is observed: Admitted, PodsReady, Suspended, Stalled, Complete, Failed or Finished."""
     status: Literal["True", "False", "Unknown"]
     """Whether it is so."""
     reason: Annotated[str, Field(max_length=128)]
@@ -228,7 +228,8 @@ class LeptonTrainingJobStatus(StatusModel):
             },
         ),
     ] = Field(default_factory=list)
-    """Observations: PodsReady, Suspended, Stalled, Complete, Failed, Finished."""
+    """Observations: Admitted (of jobs in a queue of Kueue), PodsReady, Suspended, Stalled,
+    Complete, Failed, Finished."""
     workers: WorkersStatus | None = None
     """Pods of the current attempt."""
     progress: ProgressStatus | None = None

@@ -1,16 +1,32 @@
 """What the operator knows of the cluster: training jobs from kopf, children from reflectors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.names import LABEL_MANAGED_BY, MANAGER
-from lepton_operator.app.resources import CLAIMS, JOBS, PODS, SERVICES, TRAINING_JOBS
+from lepton_operator.api.scheduling import Gang
+from lepton_operator.app.resources import (
+    CLAIMS,
+    JOBS,
+    POD_GROUPS,
+    PODS,
+    POLICIES,
+    SERVICES,
+    TRAINING_JOBS,
+)
 from lepton_operator.engine.client import Client
 from lepton_operator.engine.reflector import Reflector
 from lepton_operator.engine.resources import Resource
 from lepton_operator.engine.store import Store
-from lepton_operator.reconcile.observed import ChildView, JobView, PlainView, PodView
+from lepton_operator.reconcile.observed import (
+    ChildView,
+    GroupView,
+    JobView,
+    Observed,
+    PlainView,
+    PodView,
+)
 
 Key = tuple[str, str]
 Child = TypeVar("Child", bound=ChildView)
@@ -21,11 +37,20 @@ def owner_key(child: ChildView) -> Key | None:
     return (child.namespace, child.job) if child.job else None
 
 
+def _group_of(api_version: str) -> Callable[[dict[str, Any]], GroupView]:
+    return lambda raw: GroupView.from_object(raw, api_version)
+
+
 class Caches:
-    """The stores. Every change of a child brings its job's key to `on_change`."""
+    """The stores. Every change of a child brings its job's key to `on_change`. PodGroups are
+    watched of those `gangs` that have them."""
 
     def __init__(
-        self, client: Client, namespace: str | None, on_change: Callable[[Key], None]
+        self,
+        client: Client,
+        namespace: str | None,
+        on_change: Callable[[Key], None],
+        gangs: Iterable[Gang] = (),
     ) -> None:
         self._on_change = on_change
         self.training_jobs: Store[TrainingJob] = Store(
@@ -49,30 +74,39 @@ class Caches:
         self._pods = reflect(PODS, PodView.from_object)
         self._services = reflect(SERVICES, PlainView.from_object)
         self._claims = reflect(CLAIMS, PlainView.from_object)
+        self._policies = reflect(POLICIES, PlainView.from_object)
+        self._groups = {
+            POD_GROUPS[gang]: reflect(POD_GROUPS[gang], _group_of(POD_GROUPS[gang].api_version))
+            for gang in sorted(gangs)
+            if gang in POD_GROUPS
+        }
         self.pods = self._pods.store
-        self._by_kind: dict[str, Reflector[Any]] = {
-            JOBS.kind: self._jobs,
-            PODS.kind: self._pods,
-            SERVICES.kind: self._services,
-            CLAIMS.kind: self._claims,
+        self._reflectors: dict[Resource, Reflector[Any]] = {
+            JOBS: self._jobs,
+            PODS: self._pods,
+            SERVICES: self._services,
+            CLAIMS: self._claims,
+            POLICIES: self._policies,
+            **self._groups,
         }
 
     @property
     def reflectors(self) -> Mapping[str, Reflector[Any]]:
-        """The reflectors by kind."""
-        return self._by_kind
+        """The reflectors by what they watch."""
+        return {
+            ".".join(filter(None, (resource.plural, resource.group))): reflector
+            for resource, reflector in self._reflectors.items()
+        }
 
-    def children_of(
-        self, key: Key
-    ) -> tuple[
-        tuple[JobView, ...], tuple[PodView, ...], tuple[PlainView, ...], tuple[PlainView, ...]
-    ]:
-        """Jobs, pods, services and claims of one training job."""
-        return (
-            self._jobs.store.by_index(key),
-            self._pods.store.by_index(key),
-            self._services.store.by_index(key),
-            self._claims.store.by_index(key),
+    def children_of(self, key: Key) -> Observed:
+        """The objects of one training job."""
+        return Observed(
+            jobs=self._jobs.store.by_index(key),
+            pods=self._pods.store.by_index(key),
+            services=self._services.store.by_index(key),
+            claims=self._claims.store.by_index(key),
+            policies=self._policies.store.by_index(key),
+            groups=tuple(g for r in self._groups.values() for g in r.store.by_index(key)),
         )
 
     def training_job_gone(self, key: Key) -> None:
@@ -104,7 +138,7 @@ class Caches:
     def _store(self, resource: Resource) -> Store[Any]:
         if resource.kind == TRAINING_JOBS.kind:
             return self.training_jobs
-        return self._by_kind[resource.kind].store
+        return self._reflectors[resource].store
 
     def _training_job_changed(self, old: TrainingJob | None, new: TrainingJob | None) -> None:
         for job in (old, new):

@@ -3,11 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from lepton_operator.api.names import ConditionType
+from lepton_operator.api.scheduling import Gang
 from lepton_operator.app import probes, shell
 from lepton_operator.app.caches import Caches, Key
+from lepton_operator.app.discovery import offered_gangs
 from lepton_operator.app.metrics import Metrics, StateCollector
 from lepton_operator.app.options import Options
 from lepton_operator.app.reconciler import Reconciler
@@ -41,12 +44,12 @@ def nobodys_fault(error: Exception) -> str | None:
 class Controller:
     """Everything that runs in the operator's process."""
 
-    def __init__(self, client: Client, options: Options) -> None:
+    def __init__(self, client: Client, options: Options, gangs: frozenset[Gang]) -> None:
         self._client = client
         self._options = options
         self._metrics = Metrics()
         self._queue: WorkQueue[Key] = WorkQueue()
-        self._caches = Caches(client, options.namespace, self._queue.add)
+        self._caches = Caches(client, options.namespace, self._queue.add, gangs)
         self._listed = asyncio.Event()
         self._lease = LeaderElection(client, options.lease_namespace, options.lease_name)
         self._effects = Effects(
@@ -78,7 +81,7 @@ class Controller:
             effects=self._effects,
             board=self._board,
             pacer=self._pacer,
-            settings=options.settings,
+            settings=replace(options.settings, gangs=gangs),
             metrics=self._metrics,
         )
         self._workers = Workers(
@@ -234,6 +237,8 @@ async def run(options: Options) -> int:
     """Connect and run the operator; returns the exit code."""
     client = await Client.connect()
     try:
-        return await Controller(client, options).run()
+        gangs = await offered_gangs(client)
+        log.info("gangs on offer", extra={"gangs": sorted(gangs)})
+        return await Controller(client, options, gangs).run()
     finally:
         await client.close()

@@ -2,10 +2,15 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
-from lepton_operator.reconcile.settings import Settings
+import yaml
+
+from lepton_operator.api.shapes import Shape, parse_shapes
+from lepton_operator.reconcile.settings import NetworkAccess, Settings
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,22 @@ class Options:
     workers: int
     write_rate: float
     progress_seconds: float
+
+
+def labels(text: str) -> tuple[tuple[str, str], ...]:
+    """The labels of `key=value,...`. Raises ValueError."""
+    found = [item.partition("=") for item in text.split(",") if item]
+    if not all(key and equals for key, equals, _ in found):
+        raise ValueError(f"{text} is not LABEL=VALUE,...")
+    return tuple((key, value) for key, _, value in found)
+
+
+def shapes_of(path: str) -> Mapping[str, Shape]:
+    """The shapes of a file. Raises ArgumentTypeError, which says what is wrong with it."""
+    try:
+        return parse_shapes(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error}") from None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +103,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="label that nodes of one fast interconnect share the value of (%(default)s)",
     )
     parser.add_argument(
+        "--network-policies",
+        action=argparse.BooleanOptionalAction,
+        default="KUBERNETES_SERVICE_HOST" in os.environ,
+        help="make a NetworkPolicy for each job, that lets its workers reach each other and the"
+        " operator and Prometheus reach their figures (default: when running in the cluster)",
+    )
+    parser.add_argument(
+        "--metrics-namespaces",
+        type=labels,
+        default=(),
+        metavar="LABEL=VALUE,...",
+        help="labels of the namespaces whose pods may read the workers' metrics (default: none)",
+    )
+    parser.add_argument(
+        "--resource-shapes",
+        type=shapes_of,
+        default={},
+        metavar="FILE",
+        help="YAML of what spec.resourceShape may name: resources, nodeSelector and tolerations by"
+        " name (default: none)",
+    )
+    parser.add_argument(
         "--finished-pods-seconds",
         type=int,
         metavar="SECONDS",
@@ -96,6 +139,12 @@ def from_arguments(arguments: argparse.Namespace) -> Options:
             trainer_image=arguments.trainer_image,
             max_interruptions=arguments.max_interruptions,
             interconnect_label=arguments.interconnect_label,
+            shapes=arguments.resource_shapes,
+            network=(
+                NetworkAccess(arguments.lease_namespace, arguments.metrics_namespaces)
+                if arguments.network_policies
+                else None
+            ),
             finished_pods_kept=(
                 timedelta(seconds=arguments.finished_pods_seconds)
                 if arguments.finished_pods_seconds is not None

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from lepton_operator.api.status import LeptonTrainingJobStatus
 from lepton_operator.app.caches import Caches
 from lepton_operator.app.lookups import Lookups
 from lepton_operator.app.metrics import Metrics
-from lepton_operator.app.resources import BY_KIND, TRAINING_JOBS
+from lepton_operator.app.resources import TRAINING_JOBS, resource_of
 from lepton_operator.engine.client import ApiError, Client
 from lepton_operator.engine.diff import merge_patch
 from lepton_operator.engine.effects import Conflict, Effects, NameTaken, Refused
@@ -105,14 +105,14 @@ class Reconciler:
         self._obstacles.pop(key, None)
 
     async def _observe(self, job: TrainingJob) -> Observed:
-        jobs, pods, services, claims = self._caches.children_of(job.key)
+        children = self._caches.children_of(job.key)
         sample = self._board.get(job.key, job.status.attempt)
         obstacle = self._obstacles.get(job.key)
         if obstacle is not None and obstacle.uid != job.uid:
             obstacle = None
         last_words: dict[str, LastWord] = {}
         silent: list[PodView] = []
-        for pod in pods:
+        for pod in children.pods:
             word = parse_last_word(pod.termination_message)
             if word is not None:
                 last_words[pod.uid] = word
@@ -120,11 +120,8 @@ class Reconciler:
             asked_to_end = pod.delete_requested_time is not None
             if pod.exit_code and not explained and not asked_to_end:
                 silent.append(pod)
-        return Observed(
-            jobs=jobs,
-            pods=pods,
-            services=services,
-            claims=claims,
+        return replace(
+            children,
             progress=sample.progress if sample else None,
             progress_time=sample.time if sample else None,
             asked_time=self._board.last_asked(job.key, job.status.attempt),
@@ -182,11 +179,11 @@ class Reconciler:
         if not await self._create(job, plan.create):
             return 0.0
         for manifest in plan.apply:
-            resource = BY_KIND[manifest["kind"]]
+            resource = resource_of(manifest["kind"], manifest["apiVersion"])
             answer = await self._effects.apply(resource, dict(manifest), names.MANAGER)
             self._caches.wrote(resource, answer)
         for deletion in plan.delete:
-            resource = BY_KIND[deletion.kind]
+            resource = resource_of(deletion.kind, deletion.api_version)
             left = await self._effects.delete(resource, job.namespace, deletion.name, deletion.uid)
             self._caches.deleted(resource, job.namespace, deletion.name, deletion.uid, left)
         return again
@@ -195,7 +192,7 @@ class Reconciler:
         """Make objects; False when one can't be made for good, which decide then deals with."""
         try:
             for manifest in manifests:
-                resource = BY_KIND[manifest["kind"]]
+                resource = resource_of(manifest["kind"], manifest["apiVersion"])
                 self._caches.wrote(resource, await self._effects.create(resource, dict(manifest)))
         except NameTaken as error:
             self._obstacles[job.key] = Obstacle(job.uid, str(error), name_taken=True)

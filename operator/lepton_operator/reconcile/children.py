@@ -20,19 +20,23 @@ def missing(situation: Situation, *, with_job: bool) -> tuple[Manifest, ...]:
         if _present(situation, manifest) is None
     ]
     if with_job:
+        # Before the pods, which wait for it. Once they are placed nobody needs it any more.
+        group = manifests.pod_group(job, spec, job.status.attempt, settings)
+        if group is not None and _present(situation, group) is None:
+            found.append(group)
         found.append(manifests.batch_job(job, spec, job.status.attempt, settings))
     return tuple(found)
 
 
 def outdated(situation: Situation) -> tuple[Manifest, ...]:
-    """Services that differ from what is wanted now. A claim can't change, and of a Job only
-    `suspend` does."""
+    """Services and policies that differ from what is wanted now. A claim can't change, and of a Job
+    only `suspend` does."""
     found = []
     for manifest in manifests.objects(situation.job, situation.spec, situation.settings):
         there = _present(situation, manifest)
         wanted = manifest["metadata"]["annotations"][names.ANNOTATION_DESIRED_HASH]
         if (
-            manifest["kind"] == "Service"
+            manifest["kind"] in ("Service", "NetworkPolicy")
             and there is not None
             and there.owner_uid == situation.job.uid
             and not there.deleting
@@ -45,10 +49,14 @@ def outdated(situation: Situation) -> tuple[Manifest, ...]:
 def _present(situation: Situation, manifest: Mapping[str, object]) -> ChildView | None:
     metadata = manifest["metadata"]
     assert isinstance(metadata, Mapping)
-    there: tuple[ChildView, ...] = (
-        situation.observed.services if manifest["kind"] == "Service" else situation.observed.claims
-    )
-    return next((child for child in there if child.name == metadata["name"]), None)
+    seen = situation.observed
+    there: Mapping[object, tuple[ChildView, ...]] = {
+        "Service": seen.services,
+        "PersistentVolumeClaim": seen.claims,
+        "NetworkPolicy": seen.policies,
+        "PodGroup": seen.groups,
+    }
+    return next((c for c in there[manifest["kind"]] if c.name == metadata["name"]), None)
 
 
 def superseded_jobs(situation: Situation) -> tuple[Deletion, ...]:
@@ -64,6 +72,26 @@ def superseded_jobs(situation: Situation) -> tuple[Deletion, ...]:
             view.attempt < current - 1
             or (view.attempt < current and not (view.failing or view.complete))
         )
+    )
+
+
+def superseded_groups(situation: Situation) -> tuple[Deletion, ...]:
+    """Groups of attempts whose Jobs are gone, but for the one that is about to be made."""
+    current = situation.status.attempt
+    return tuple(
+        group
+        for group in groups_without_job(situation.job, situation.observed)
+        if group.name != manifests.job_name(situation.job, current)
+    )
+
+
+def groups_without_job(job: TrainingJob, observed: Observed) -> tuple[Deletion, ...]:
+    """Groups of whose attempts there is no Job any more."""
+    there = {view.name for view in observed.jobs if not view.deleting}
+    return tuple(
+        Deletion("PodGroup", view.name, view.uid, view.api_version)
+        for view in sorted(observed.groups, key=lambda view: view.name)
+        if view.owner_uid == job.uid and not view.deleting and view.name not in there
     )
 
 
@@ -100,7 +128,7 @@ def in_the_way(situation: Situation) -> str | None:
             {"metadata": {"name": manifests.job_name(situation.job, situation.status.attempt)}},
         )
     }
-    for child in (*seen.jobs, *seen.services, *seen.claims):
+    for child in (*seen.jobs, *seen.services, *seen.claims, *seen.policies, *seen.groups):
         stranger = child.owner_uid != situation.job.uid
         if child.name in wanted and (child.deleting or stranger):
             return f"waiting for {child.name}, left by an earlier job of this name, to be deleted"

@@ -15,7 +15,10 @@ def after_the_end(job: TrainingJob, observed: Observed, settings: Settings, now:
     if left is not None and left <= timedelta(0):
         # What it owns goes with it.
         return Plan(job.status, delete=(Deletion("LeptonTrainingJob", job.name, job.uid),))
-    delete = children.unfinished_jobs(job, observed)
+    delete = (
+        *children.unfinished_jobs(job, observed),
+        *children.groups_without_job(job, observed),
+    )
     pods_left = None
     finished = children.finished_jobs(job, observed)
     if finished:

@@ -8,7 +8,7 @@ from lepton_operator.reconcile.text import one_line
 
 WAS_READY = frozenset({Reason.ALL_PODS_READY, Reason.PODS_NOT_READY})
 """Reasons of PodsReady that tell that all workers of this attempt were ready once."""
-EXISTED = WAS_READY | {Reason.PODS_PENDING}
+EXISTED = WAS_READY | {Reason.PODS_PENDING, Reason.QUEUED}
 """Reasons of PodsReady that tell that the attempt's Job was there."""
 
 

@@ -39,7 +39,7 @@ def with_clock(status: LeptonTrainingJobStatus, situation: Situation) -> LeptonT
     if situation.spec.active_deadline_seconds is None:
         return status
     current = situation.current_job
-    if current is not None and suspension.is_suspended(situation):
+    if current is not None and suspension.at_rest(situation):
         return _stopped(status, status.active_since, current.suspended_time or situation.now)
     begins = _begins(pod for pod in situation.pods if not situation.is_over(pod))
     if status.active_since is not None or begins is None:

@@ -8,6 +8,7 @@ the same end.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from lepton_operator.api import shapes
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.names import ConditionType, FailureClass, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
@@ -19,8 +20,10 @@ from lepton_operator.reconcile import (
     completion,
     deadlines,
     failure,
+    gangs,
     memory,
     placement,
+    queueing,
     scheduling,
     stalling,
     suspension,
@@ -34,8 +37,8 @@ from lepton_operator.reconcile.conditions import (
     with_phase,
 )
 from lepton_operator.reconcile.failure import Failure, NotYet
-from lepton_operator.reconcile.observed import Observed
-from lepton_operator.reconcile.plan import EventNote, LookUp, Plan
+from lepton_operator.reconcile.observed import JobView, Observed
+from lepton_operator.reconcile.plan import Deletion, EventNote, LookUp, Plan
 from lepton_operator.reconcile.progress import latest_reward, metrics, progress_status, stale
 from lepton_operator.reconcile.settings import Settings
 from lepton_operator.reconcile.situation import Situation
@@ -64,10 +67,12 @@ def decide(job: TrainingJob, observed: Observed, settings: Settings, now: dateti
         return fail(job, observed, seen, Reason.NAME_TAKEN, observed.name_taken, now)
     if observed.refused is not None:
         return fail(job, observed, seen, Reason.INVALID_SPEC, observed.refused, now)
-    unknown = scheduling.problem(spec, settings)
-    if unknown is not None:
-        return fail(job, observed, seen, Reason.INVALID_SPEC, unknown, now)
+    unknown = scheduling.problem(spec, settings) or shapes.problem(spec, settings.shapes)
+    spec = shapes.with_shape(spec, settings.shapes)
     situation = Situation(replace(job, status=seen), spec, observed, settings, now)
+    # What runs was possible when it began, whatever the administrator has changed since.
+    if unknown is not None and situation.current_job is None:
+        return fail(job, observed, seen, Reason.INVALID_SPEC, unknown, now)
     return finish_plan(job, situation, advance(situation))
 
 
@@ -136,7 +141,7 @@ def start_attempt(situation: Situation) -> Plan:
     is over."""
     now, status = situation.now, situation.status
     status = suspension.with_suspension(status, situation)
-    delete = children.superseded_jobs(situation)
+    delete = (*children.superseded_jobs(situation), *children.superseded_groups(situation))
     obstacle = children.in_the_way(situation)
     if obstacle is not None:
         reason = Reason.RESTARTING if status.restarts else Reason.STARTING
@@ -167,12 +172,17 @@ def keep_running(
     situation: Situation, waiting: NotYet | None, stall: Stall | NotYet | None
 ) -> Plan:
     """The attempt goes on, for now: report it, and suspend or resume it as asked."""
+    ending = suspension.job_to_end(situation)
+    if ending is not None:
+        return end_to_rest(situation, ending)
     status = deadlines.with_clock(with_what_is_seen(situation), situation)
+    status = queueing.with_admission(status, situation)
     status = stalling.with_stall(status, stall, situation.now)
     status = suspension.with_suspension(status, situation)
     change = suspension.change_of_job(situation)
     current = situation.current_job
     differs = current is not None and current.suspended is not situation.spec.suspend
+    differs = differs and not gangs.holds(situation.spec)
     again = soonest(
         waiting.look_again_in if waiting is not None else None,
         stall.look_again_in if stall is not None else None,
@@ -184,9 +194,25 @@ def keep_running(
         status,
         create=children.missing(situation, with_job=False),
         apply=(*((change,) if change is not None else ()), *children.outdated(situation)),
-        delete=children.superseded_jobs(situation),
+        delete=(*children.superseded_jobs(situation), *children.superseded_groups(situation)),
         again_in=again,
     )
+
+
+def end_to_rest(situation: Situation, ending: JobView) -> Plan:
+    """The job is to rest, and its Job is not ours to suspend: it goes, the attempt stays."""
+    status = workers.with_workers(situation.status, situation)
+    if status.active_since is not None:
+        status = deadlines.with_clock_stopped(status, situation)
+    status = with_condition(
+        status,
+        ConditionType.PODS_READY,
+        False,
+        Reason.SUSPENDED,
+        "workers end, since the job is suspended",
+        situation.now,
+    )
+    return Plan(status, delete=(Deletion("Job", ending.name, ending.uid),), again_in=SOON)
 
 
 def soonest(*waits: timedelta | None) -> timedelta | None:
@@ -326,7 +352,7 @@ def finish_plan(job: TrainingJob, situation: Situation, plan: Plan) -> Plan:
         and (ready_reason(old) not in WAS_READY)
         and not new.is_true(ConditionType.FINISHED)
     )
-    events = [*suspension.events(old, new), *stalling.events(old, new)]
+    events = [*suspension.events(old, new), *queueing.events(old, new), *stalling.events(old, new)]
     if started:
         count = plural(situation.spec.workers, "worker")
         events.append(

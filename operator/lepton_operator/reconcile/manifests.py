@@ -1,4 +1,4 @@
-"""The objects of one attempt: a batch Job, a headless Service for its names, a claim."""
+"""The objects of one attempt: a batch Job, a PodGroup, a headless Service, a policy, a claim."""
 
 import hashlib
 import json
@@ -18,9 +18,9 @@ from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
 from lepton_operator.api import names
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.spec import AccessMode, LeptonTrainingJobSpec, Storage
-from lepton_operator.reconcile import memory, scheduling, volumes
+from lepton_operator.reconcile import gangs, memory, network, scheduling, volumes
 from lepton_operator.reconcile.observed import ANNOTATION_INDEX, JobView
-from lepton_operator.reconcile.settings import Settings
+from lepton_operator.reconcile.settings import NetworkAccess, Settings
 
 Manifest = dict[str, Any]
 
@@ -32,8 +32,21 @@ NON_ROOT = 65_532
 """User and group of the workers, as in distroless images."""
 GRACE_SECONDS = 30
 """Time that a worker has to write a checkpoint when it is asked to end."""
-GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
-GPU_RESOURCE_PREFIXES = ("nvidia.com/mig-", "gpu.intel.com/")
+GPU_RESOURCES = frozenset(
+    {
+        "nvidia.com/gpu",
+        "nvidia.com/gpu.shared",
+        "amd.com/gpu",
+        "gpu.intel.com/i915",
+        "gpu.intel.com/xe",
+        "habana.ai/gaudi",
+        "google.com/tpu",
+        "cambricon.com/mlu",
+    }
+)
+"""Extended resources of which each is a device of its own, as device plugins name them."""
+GPU_RESOURCE_PREFIXES = ("nvidia.com/mig-", "huawei.com/Ascend")
+"""Of parts of a device, and of models: a process can use no more than one of them."""
 
 
 def digest(manifest: Mapping[str, Any]) -> str:
@@ -62,6 +75,8 @@ def objects(
 ) -> tuple[Manifest, ...]:
     """What every attempt of the job needs beside its Job."""
     found = []
+    if settings.network is not None:
+        found.append(network_policy(job, spec, settings.network, settings.progress_port))
     if spec.workers > 1:
         found.append(service(job))
     if spec.storage is not None and spec.storage.size is not None:
@@ -94,6 +109,21 @@ def service(job: TrainingJob) -> Manifest:
     )
 
 
+def network_policy(
+    job: TrainingJob, spec: LeptonTrainingJobSpec, access: NetworkAccess, port: int
+) -> Manifest:
+    """What keeps others away from the workers."""
+    return _finished(
+        job,
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": _metadata(job, job.name),
+            "spec": network.policy_spec(job, spec, access, port),
+        },
+    )
+
+
 def claim(job: TrainingJob, storage: Storage) -> Manifest:
     """The claim that `storage.size` asks for."""
     wanted: Manifest = {
@@ -113,23 +143,36 @@ def claim(job: TrainingJob, storage: Storage) -> Manifest:
     )
 
 
+def pod_group(
+    job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int, settings: Settings
+) -> Manifest | None:
+    """The group of the attempt's pods, where somebody places them together. It is called like the
+    attempt's Job."""
+    wanted = gangs.pod_group(spec, gangs.chosen(spec, settings))
+    if wanted is None:
+        return None
+    return _finished(job, {**wanted, "metadata": _metadata(job, job_name(job, attempt), attempt)})
+
+
 def batch_job(
     job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int, settings: Settings
 ) -> Manifest:
     """The Job of one attempt. It never restarts a pod: starting anew is a new attempt."""
+    metadata = _metadata(job, job_name(job, attempt), attempt)
+    metadata["labels"] |= gangs.job_labels(spec)
     return _finished(
         job,
         {
             "apiVersion": "batch/v1",
             "kind": "Job",
-            "metadata": _metadata(job, job_name(job, attempt), attempt),
+            "metadata": metadata,
             "spec": {
                 "completionMode": "Indexed",
                 "completions": spec.workers,
                 "parallelism": spec.workers,
                 "backoffLimit": 0,
                 "podReplacementPolicy": "Failed",
-                "suspend": False,
+                "suspend": gangs.holds(spec),
                 "template": _pod_template(job, spec, attempt, settings),
             },
         },
@@ -187,9 +230,11 @@ def _pod_template(
     job: TrainingJob, spec: LeptonTrainingJobSpec, attempt: int, settings: Settings
 ) -> Manifest:
     template, labels = spec.template, _labels(job, attempt)
-    metadata: Manifest = {"labels": {**template.labels, **labels}}
-    if template.annotations:
-        metadata["annotations"] = dict(template.annotations)
+    gang, group = gangs.chosen(spec, settings), job_name(job, attempt)
+    metadata: Manifest = {"labels": {**template.labels, **gangs.pod_labels(gang, group), **labels}}
+    annotations = {**template.annotations, **gangs.pod_annotations(gang, group)}
+    if annotations:
+        metadata["annotations"] = annotations
     pod: Manifest = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": GRACE_SECONDS,
@@ -205,6 +250,7 @@ def _pod_template(
         },
         "containers": [_container(job, spec, attempt, settings)],
         "volumes": volumes.volumes(job, spec),
+        **gangs.pod_fields(gang, group),
     }
     if spec.workers > 1:
         pod["subdomain"] = job.name

@@ -56,12 +56,34 @@ class ChildView:
 
 @dataclass(frozen=True)
 class PlainView(ChildView):
-    """A Service or PersistentVolumeClaim: that it is there is all that matters."""
+    """A Service, NetworkPolicy or PersistentVolumeClaim: that it is there is all that matters."""
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any]) -> "PlainView":
         """Trim an object as the API server sends it."""
         return cls(**cls.common(raw))
+
+
+@dataclass(frozen=True)
+class GroupView(ChildView):
+    """A PodGroup: pods that are placed together or not at all."""
+
+    api_version: str
+    waits_for: str | None
+    """The scheduler's message while it can't place them."""
+
+    @classmethod
+    def from_object(cls, raw: Mapping[str, Any], api_version: str) -> "GroupView":
+        """Trim an object as the API server sends it; items of a list don't name their version."""
+        told = {c["type"]: c for c in (raw.get("status") or {}).get("conditions") or ()}
+        # Kubernetes says what it has not done, Volcano what is wrong.
+        placed, wrong = told.get("PodGroupInitiallyScheduled"), told.get("Unschedulable")
+        waits = None
+        if placed is not None and placed.get("status") == "False":
+            waits = placed.get("message") or placed.get("reason")
+        elif wrong is not None and wrong.get("status") == "True":
+            waits = wrong.get("message") or wrong.get("reason")
+        return cls(**cls.common(raw), api_version=api_version, waits_for=waits)
 
 
 @dataclass(frozen=True)
@@ -299,6 +321,8 @@ class Observed:
     pods: tuple[PodView, ...] = ()
     services: tuple[PlainView, ...] = ()
     claims: tuple[PlainView, ...] = ()
+    policies: tuple[PlainView, ...] = ()
+    groups: tuple[GroupView, ...] = ()
     progress: Progress | None = None
     """What the first worker of the current attempt last said."""
     progress_time: datetime | None = None

@@ -13,9 +13,11 @@ from lepton_operator.api.status import LeptonTrainingJobStatus
 class Deletion:
     """An object to delete, provided that it is still the one that was seen."""
 
-    kind: Literal["Job", "LeptonTrainingJob"]
+    kind: Literal["Job", "LeptonTrainingJob", "PodGroup"]
     name: str
     uid: str
+    api_version: str | None = None
+    """Of a PodGroup, since several groups have this kind."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from lepton_operator.api.spec import AccessMode, LeptonTrainingJobSpec
 from lepton_operator.api.status import LeptonTrainingJobStatus
+from lepton_operator.reconcile import gangs
 from lepton_operator.reconcile.settings import Settings
 
 Json = dict[str, Any]
@@ -19,7 +20,7 @@ ZONE = "topology.kubernetes.io/zone"
 def problem(spec: LeptonTrainingJobSpec, settings: Settings) -> str | None:
     """What can't be asked for in this cluster, as its administrator set it up."""
     if spec.scheduling.segment_size is None or settings.interconnect_label:
-        return None
+        return gangs.problem(spec, settings)
     return (
         "spec.scheduling.segmentSize: the operator knows no interconnect domains; its option"
         " --interconnect-label names the nodes' label that tells them apart"

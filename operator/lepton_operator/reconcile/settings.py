@@ -1,14 +1,27 @@
 """What an administrator decides for all jobs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from lepton.spec.run import PROGRESS_PORT
+from lepton_operator.api.scheduling import Gang
+from lepton_operator.api.shapes import Shape
+
+
+@dataclass(frozen=True)
+class NetworkAccess:
+    """Who reads the workers' figures."""
+
+    operator_namespace: str
+    metrics_namespaces: tuple[tuple[str, str], ...] = ()
+    """Labels of the namespaces whose pods may, such as Prometheus'; empty: none."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings that decide reads; the shell fills them from its command line."""
+    """Settings that decide reads; the shell fills them from its command line, and from what the
+    API server offers."""
 
     trainer_image: str
     """Image of jobs that name none."""
@@ -22,3 +35,9 @@ class Settings:
     interconnect_label: str = "nvidia.com/gpu.clique"
     """Label that nodes of one fast interconnect share the value of, for segmentSize; "" where
     there is none. The default is NVIDIA's for multi-node NVLink."""
+    gangs: frozenset[Gang] = frozenset()
+    """Whose API the cluster offers, of those who start all workers or none."""
+    network: NetworkAccess | None = None
+    """Who may reach workers beside each other; None: no NetworkPolicy is made."""
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    """What spec.resourceShape may name."""

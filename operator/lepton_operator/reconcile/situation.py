@@ -7,7 +7,7 @@ from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.spec import LeptonTrainingJobSpec
 from lepton_operator.api.status import LeptonTrainingJobStatus
 from lepton_operator.reconcile.manifests import GRACE_SECONDS
-from lepton_operator.reconcile.observed import JobView, Observed, PodView
+from lepton_operator.reconcile.observed import GroupView, JobView, Observed, PodView
 from lepton_operator.reconcile.settings import Settings
 
 LOST_AFTER = timedelta(seconds=GRACE_SECONDS + 30)
@@ -45,6 +45,14 @@ class Situation:
         """The batch Job of the current attempt, unless it is being deleted."""
         wanted = self.status.attempt
         return next((j for j in self.own_jobs if j.attempt == wanted and not j.deleting), None)
+
+    @property
+    def current_group(self) -> GroupView | None:
+        """The group of the current attempt's pods, where they have one."""
+        current = self.current_job
+        if current is None:
+            return None
+        return next((group for group in self.observed.groups if group.name == current.name), None)
 
     @property
     def pods(self) -> tuple[PodView, ...]:

@@ -2,8 +2,10 @@
 
 from lepton_operator.api.names import ConditionType, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
+from lepton_operator.reconcile import gangs
 from lepton_operator.reconcile.conditions import with_condition
 from lepton_operator.reconcile.manifests import Manifest, suspension
+from lepton_operator.reconcile.observed import JobView
 from lepton_operator.reconcile.plan import EventNote
 from lepton_operator.reconcile.progress import stale
 from lepton_operator.reconcile.situation import Situation
@@ -13,12 +15,27 @@ from lepton_operator.reconcile.volumes import loss_of_progress
 def change_of_job(situation: Situation) -> Manifest | None:
     """What is to be applied to the current Job so that it is suspended, or not, as asked."""
     current, wanted = situation.current_job, situation.spec.suspend
+    if gangs.holds(situation.spec):
+        return None
     if current is None or current.suspended is wanted or current.complete or current.failing:
         return None
     if not wanted and any(pod.deleting for pod in situation.pods):
         # In a Job that runs, the end of a pod that we asked to end would be a failure.
         return None
     return suspension(current, wanted)
+
+
+def job_to_end(situation: Situation) -> JobView | None:
+    """The current Job, if it is to go so that the job rests: Kueue would start a Job again that
+    it has admitted and somebody else suspended. The attempt stays and gets another Job later."""
+    ends = situation.spec.suspend and gangs.holds(situation.spec)
+    return situation.current_job if ends else None
+
+
+def at_rest(situation: Situation) -> bool:
+    """Whether the current Job is suspended, by whomever, and nothing runs."""
+    current = situation.current_job
+    return current is not None and current.suspended and not situation.pods_in_the_way
 
 
 def is_suspended(situation: Situation) -> bool:

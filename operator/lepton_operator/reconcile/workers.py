@@ -58,6 +58,10 @@ def with_workers(status: LeptonTrainingJobStatus, situation: Situation) -> Lepto
 def first_obstacle(situation: Situation, *, quick: bool = True) -> str | None:
     """Why the first worker that is not ready is not, where Kubernetes tells. With `quick`, what
     every pod goes through on its way is none."""
+    group = situation.current_group
+    if group is not None and group.waits_for and not any(pod.node for pod in situation.pods):
+        why = in_plain_words(group.waits_for)
+        return one_line(f"the workers can't be placed together: {why}", 500)
     for pod in sorted(situation.pods, key=lambda pod: pod.rank or 0):
         if is_ready(pod) or pod.finished:
             continue

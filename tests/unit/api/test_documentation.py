@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from lepton_operator.api.names import FailureClass, Reason
+from lepton_operator.api.scheduling import Gang
 from lepton_operator.api.validation import parse_spec
 
 TEXT = (Path(__file__).parents[3] / "docs" / "jobs.md").read_text()
@@ -20,6 +21,11 @@ def test_a_specification_that_is_shown_is_valid(block):
 
 def test_there_are_such_specifications():
     assert len(BLOCKS) >= 5
+
+
+def test_every_gang_is_explained():
+    for gang in Gang:
+        assert f"| `{gang}` |" in TEXT
 
 
 def test_every_class_of_failure_is_explained():

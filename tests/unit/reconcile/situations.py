@@ -189,6 +189,11 @@ def plan_for(
     return plan
 
 
+def condition(plan: Plan, kind: ConditionType) -> Any:
+    """The planned status's condition of this type."""
+    return plan.status.condition(kind)
+
+
 def is_true(plan: Plan, kind: ConditionType) -> bool:
     """Whether the planned status has this condition."""
     return plan.status.is_true(kind)

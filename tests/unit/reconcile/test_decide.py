@@ -10,6 +10,7 @@ from situations import (
     UID,
     at,
     batch_job,
+    condition,
     counted,
     deleted,
     ended,
@@ -28,11 +29,7 @@ from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.names import ConditionType, Phase, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
 from lepton_operator.reconcile.plan import LookUp
-
-
-def condition(plan, kind):
-    return plan.status.condition(kind)
-
+from lepton_operator.reconcile.settings import NetworkAccess
 
 DONE = {"complete": True, "finished_time": NOW}
 STORED = {"storage": {"size": "1Gi"}, "workers": 2}
@@ -73,6 +70,15 @@ def test_a_service_of_another_version_of_the_operator_is_brought_up_to_date():
     old = plain(desired_hash="of-another-version")
     plan = plan_for(training_job(running(), workers=2), jobs=(batch_job(),), services=(old,))
     assert kinds(plan.apply) == [("Service", "job")]
+
+
+def test_a_policy_that_somebody_deleted_or_that_is_outdated_is_put_right():
+    settings = replace(SETTINGS, network=NetworkAccess("lepton-system"))
+    job, seen = training_job(running()), {"jobs": (batch_job(),), "pods": (pod(0),)}
+    assert kinds(plan_for(job, settings=settings, **seen).create) == [("NetworkPolicy", "job")]
+    old = plain(desired_hash="of-another-version")
+    plan = plan_for(job, settings=settings, policies=(old,), **seen)
+    assert (plan.create, kinds(plan.apply)) == ((), [("NetworkPolicy", "job")])
 
 
 def test_a_job_of_another_version_of_the_operator_is_left_alone():

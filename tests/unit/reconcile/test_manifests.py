@@ -11,6 +11,7 @@ from situations import SETTINGS, batch_job, training_job
 from lepton.spec.run import RunConfiguration
 from lepton_operator.api.validation import parse_spec
 from lepton_operator.reconcile import manifests
+from lepton_operator.reconcile.settings import NetworkAccess
 
 GOLDEN = Path(__file__).parents[2] / "data" / "reconcile"
 
@@ -66,6 +67,39 @@ def test_what_a_job_does_not_need_is_not_made():
     assert set(others(workers=2)) == {"Service"}
     assert set(others(storage={"size": "1Gi"})) == {"PersistentVolumeClaim"}
     assert others(storage={"claimName": "mine"}) == {}
+
+
+NETWORK = NetworkAccess("lepton-system", (("team", "watchers"),))
+
+
+def policy_of(workers):
+    """What may come into the workers' pods."""
+    job = training_job(workers=workers)
+    settings = replace(SETTINGS, network=NETWORK)
+    found = manifests.objects(job, parse_spec(job.spec), settings)
+    (policy,) = (manifest for manifest in found if manifest["kind"] == "NetworkPolicy")
+    assert policy["metadata"]["ownerReferences"][0]["kind"] == "LeptonTrainingJob"
+    return policy["spec"]
+
+
+def test_a_policy_lets_in_whoever_reads_figures_and_nobody_else():
+    spec = policy_of(workers=1)
+    assert spec["podSelector"]["matchLabels"].items() <= made()["metadata"]["labels"].items()
+    assert spec["policyTypes"] == ["Ingress"]
+    (rule,) = spec["ingress"]
+    port = container_of(made())["ports"][0]["containerPort"]
+    assert rule["ports"] == [{"protocol": "TCP", "port": port}]
+    operator, metrics = rule["from"]
+    namespace = {"kubernetes.io/metadata.name": "lepton-system"}
+    assert operator["namespaceSelector"] == {"matchLabels": namespace}
+    assert operator["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "operator"
+    assert metrics == {"namespaceSelector": {"matchLabels": {"team": "watchers"}}}
+
+
+def test_workers_of_one_job_reach_each_other_on_every_port():
+    spec = policy_of(workers=2)
+    assert spec["ingress"][0] == {"from": [{"podSelector": spec["podSelector"]}]}
+    assert len(spec["ingress"]) == 2
 
 
 def test_the_pod_meets_the_restricted_standard_and_holds_no_credentials():
@@ -144,6 +178,12 @@ def test_one_worker_meets_itself_and_needs_no_name():
         ({"nvidia.com/mig-1g.5gb": 2}, 2),
         ({"amd.com/gpu": 2, "memory": "1Gi"}, 2),
         ({"gpu.intel.com/i915": 3}, 3),
+        ({"gpu.intel.com/i915": 1, "gpu.intel.com/millicores": 300}, 1),
+        ({"nvidia.com/mig-1g.5gb": 2, "nvidia.com/mig-3g.20gb": 1}, 3),
+        ({"nvidia.com/gpu.shared": 2}, 2),
+        ({"habana.ai/gaudi": 8}, 8),
+        ({"google.com/tpu": 4}, 4),
+        ({"huawei.com/Ascend910": 8}, 8),
     ],
 )
 def test_each_gpu_of_a_worker_gets_a_process(limits, processes):

@@ -15,8 +15,10 @@ from typing import Any
 from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.names import ConditionType
+from lepton_operator.api.scheduling import Gang
 from lepton_operator.reconcile.decide import decide
 from lepton_operator.reconcile.observed import (
+    GroupView,
     JobView,
     MemoryLimits,
     NodeView,
@@ -25,11 +27,16 @@ from lepton_operator.reconcile.observed import (
     PodView,
 )
 from lepton_operator.reconcile.plan import LookUp, Plan
-from lepton_operator.reconcile.settings import Settings
+from lepton_operator.reconcile.settings import NetworkAccess, Settings
 
 Json = dict[str, Any]
 START = datetime(2026, 1, 1, tzinfo=UTC)
-SETTINGS = Settings(trainer_image="trainer:1", max_interruptions=5)
+SETTINGS = Settings(
+    trainer_image="trainer:1",
+    max_interruptions=5,
+    gangs=frozenset({Gang.NATIVE}),
+    network=NetworkAccess("lepton-system"),
+)
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -64,6 +71,8 @@ class World:
         self.look_ups: list[LookUp] = []
         self.events: list[str] = []
         self.writes: list[str] = []
+        self.may_wait = 0
+        """How many of the writes were of a status that may wait, and so mostly join a later one."""
         self.crash_after: int | None = None
         self._uids = 0
 
@@ -79,6 +88,8 @@ class World:
             pods=tuple(PodView.from_object(o) for o in self.of("Pod")),
             services=tuple(PlainView.from_object(o) for o in self.of("Service")),
             claims=tuple(PlainView.from_object(o) for o in self.of("PersistentVolumeClaim")),
+            policies=tuple(PlainView.from_object(o) for o in self.of("NetworkPolicy")),
+            groups=tuple(GroupView.from_object(o, o["apiVersion"]) for o in self.of("PodGroup")),
             progress=said,
             progress_time=self.now,
             asked_time=self.now if self.running(0) is not None else None,
@@ -116,6 +127,7 @@ class World:
         status = plan.status.to_json_object()
         if status != self.job["status"]:
             self._wrote("status")
+            self.may_wait += not plan.urgent
             self._check_transitions(self.job["status"], status)
             self.job["status"] = json.loads(json.dumps(status))
         for manifest in plan.create:
@@ -164,6 +176,8 @@ class World:
             attempt = self.job["status"]["attempt"]
             assert metadata["name"] == f"job-{attempt}", "an attempt is counted before it is made"
             assert not self.live_pods(), "no pod of an earlier attempt runs"
+            group = manifest["spec"]["template"]["spec"].get("schedulingGroup")
+            assert group is None or ("PodGroup", group["podGroupName"]) in self.objects
         self._uids += 1
         metadata["uid"] = f"uid-{self._uids}"
         manifest["status"] = {}

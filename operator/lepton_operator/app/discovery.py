@@ -1,0 +1,29 @@
+"""Which of those who start all workers or none the API server offers; asked once, at the start."""
+
+from lepton_operator.api.scheduling import Gang
+from lepton_operator.engine.client import ApiError, Client
+from lepton_operator.reconcile.gangs import POD_GROUPS
+
+PATHS = {
+    **{gang: (f"/apis/{version}", "podgroups") for gang, version in POD_GROUPS.items()},
+    Gang.KUEUE: ("/apis/kueue.x-k8s.io", None),
+}
+"""Where each one's API is described, and the resource that is needed there. Of Kueue we need no
+object, only that it is there, in whatever version."""
+
+
+async def offered_gangs(client: Client) -> frozenset[Gang]:
+    """Whose API is there. Raises ApiError when the server does not answer."""
+    return frozenset([gang for gang in PATHS if await _offers(client, *PATHS[gang])])
+
+
+async def _offers(client: Client, path: str, resource: str | None) -> bool:
+    try:
+        answer = await client.get(path)
+    except ApiError as error:
+        if error.status == 404:
+            return False
+        raise
+    return resource is None or any(
+        found.get("name") == resource for found in answer.get("resources") or ()
+    )
