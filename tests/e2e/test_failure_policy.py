@@ -127,7 +127,9 @@ def test_a_node_that_ended_two_attempts_is_avoided_where_there_is_another(jobs):
         end_attempt(jobs, "leave", 1)
         status = end_attempt(jobs, "leave", 2)
         (node,) = {a["node"] for a in status["attempts"]}
-        status = jobs.until("leave", "avoids the node", lambda s: s.get("placement"))
+        status = jobs.until(
+            "leave", "avoids the node", lambda s: (s.get("placement") or {}).get("avoided")
+        )
         assert status["placement"]["avoided"] == [node]
         until("the third attempt's pod exists", lambda: jobs.items("pods", attempt_3("leave")))
         (pod,) = jobs.items("pods", attempt_3("leave"))
