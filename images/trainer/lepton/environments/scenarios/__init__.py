@@ -10,6 +10,7 @@ from lepton.environments.scenario import Scenario
 
 SCENARIOS = {
     "CartPole": "cartpole",
+    "irrigation": "irrigation",
     "microgrid": "microgrid",
     "safe-danger": "safe_danger",
 }
