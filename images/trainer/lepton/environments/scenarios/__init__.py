@@ -12,6 +12,7 @@ SCENARIOS = {
     "CartPole": "cartpole",
     "fraud-screening": "fraud_screening",
     "portfolio": "portfolio",
+    "irrigation": "irrigation",
     "microgrid": "microgrid",
     "safe-danger": "safe_danger",
     "supply-chain": "supply_chain",
