@@ -15,7 +15,6 @@ CHANGES = {
     "trainer": {"trainer": {"seed": 8}},
     "evaluation": {"evaluation": {"episodes": 1}},
     "checkpoint": {"checkpoint": {"keep": 9}},
-    "workers": {"workers": 3},
     "image": {"image": "other"},
     "env": {"env": [{"name": "A", "value": "b"}]},
     "resources": {"resources": {"limits": {"nvidia.com/gpu": 2}}},
@@ -97,6 +96,37 @@ def test_a_started_job_cannot_be_changed(started, field):
 )
 def test_a_started_job_can_be_suspended_and_what_follows_its_end_be_changed(started, change):
     assert started(change, "--dry-run=server").returncode == 0
+
+
+def test_a_suspended_job_may_get_another_number_of_workers(started):
+    assert started({"workers": 3}, "--dry-run=server").returncode == 0
+
+
+@pytest.mark.parametrize(("elastic", "accepted"), [(None, False), ({"min": 1, "max": 4}, True)])
+def test_workers_of_a_job_that_runs_change_with_elastic_alone(
+    kubectl, crd, namespace, elastic, accepted
+):
+    spec = {"command": ["true"], "workers": 2, "managedBy": "example.com/nobody"}
+    if elastic is not None:
+        spec["elastic"] = elastic
+    manifest = {
+        "apiVersion": "training.lepton.ai/v1alpha1",
+        "kind": "LeptonTrainingJob",
+        "metadata": {"name": "job"},
+        "spec": spec,
+    }
+    kubectl("apply", "-n", namespace, "-f", "-", input=json.dumps(manifest))
+    status = json.dumps({"status": {"attempt": 1, "restarts": 0, "interruptions": 0}})
+    kubectl(
+        "patch", "ltj", "job", "-n", namespace, "--subresource=status", "--type=merge", "-p", status
+    )
+    done = kubectl("scale", "-n", namespace, "ltj/job", "--replicas=3", check=False)
+    assert (done.returncode == 0) is accepted
+    if accepted:
+        done = kubectl("scale", "-n", namespace, "ltj/job", "--replicas=5", check=False)
+        assert "workers must lie between elastic.min and elastic.max" in done.stderr
+    else:
+        assert "workers can't change while the job runs: suspend it first" in done.stderr
 
 
 def test_a_job_that_has_not_started_can_be_changed(kubectl, crd, namespace):

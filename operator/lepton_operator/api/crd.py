@@ -41,6 +41,16 @@ def managed_by_rule() -> dict[str, Any]:
     )
 
 
+def workers_rule() -> dict[str, Any]:
+    """Workers change while none run, or where the job is made for it."""
+    return rule(
+        f"!({started()}) || self.spec.workers == oldSelf.spec.workers || has(self.spec.elastic)"
+        " || (has(oldSelf.spec.suspend) && oldSelf.spec.suspend)",
+        "workers can't change while the job runs: suspend it first, or create it with elastic",
+        field="spec.workers",
+    )
+
+
 def name_rule() -> dict[str, Any]:
     """The name becomes part of host names, so it is shorter and plainer than other names."""
     return {
@@ -68,6 +78,7 @@ def columns() -> list[dict[str, Any]]:
             "Trend", ".status.progress.trend", "How the leading metric moved lately.", priority=1
         ),
         column("Algorithm", ".spec.agent.algorithm", "What learns.", priority=1),
+        column("Queue", ".spec.scheduling.queue", "Queue that the job waits in.", priority=1),
         column("Reason", ".status.reason", "Why the job is in its phase.", priority=1),
     ]
 
@@ -75,7 +86,7 @@ def columns() -> list[dict[str, Any]]:
 def object_schema() -> dict[str, Any]:
     """The schema of the whole object."""
     spec = structural_schema(LeptonTrainingJobSpec, defaults=True)
-    others = {*CHANGEABLE_AFTER_START, *unsupported_fields(spec), "managedBy"}
+    others = {*CHANGEABLE_AFTER_START, *unsupported_fields(spec), "managedBy", "workers"}
     frozen = sorted(spec["properties"].keys() - others)
     return {
         "description": "A training job: an environment, an agent and how it is trained, or a"
@@ -97,7 +108,7 @@ def object_schema() -> dict[str, Any]:
             "spec": spec,
             "status": structural_schema(LeptonTrainingJobStatus, defaults=False),
         },
-        RULES: [name_rule(), managed_by_rule(), *immutability_rules(frozen)],
+        RULES: [name_rule(), managed_by_rule(), workers_rule(), *immutability_rules(frozen)],
     }
 
 
@@ -132,7 +143,14 @@ def custom_resource_definition() -> dict[str, Any]:
                     "name": names.VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    "subresources": {
+                        "status": {},
+                        "scale": {
+                            "specReplicasPath": ".spec.workers",
+                            "statusReplicasPath": ".status.workers.active",
+                            "labelSelectorPath": ".status.selector",
+                        },
+                    },
                     "additionalPrinterColumns": columns(),
                     "schema": {"openAPIV3Schema": object_schema()},
                 }

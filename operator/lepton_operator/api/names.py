@@ -108,6 +108,8 @@ class Reason(StrEnum):
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_FAILED = "AttemptFailed"
     CREATION_REFUSED = "CreationRefused"
+    RESIZED = "Resized"
+    """The number of workers changed; also the reason of the attempt that ended by it."""
     AVOIDING_NODES = "AvoidingNodes"
     """An attempt keeps away from nodes on which others died."""
     MEMORY_LIMITED = "MemoryLimited"

@@ -9,6 +9,7 @@ from lepton.spec.agent import AgentSpec
 from lepton.spec.base import RULES, SpecModel, not_supported_yet, refusal, rule, rules, text_like
 from lepton.spec.environment import EnvironmentSpec
 from lepton.spec.trainer import CLAIM_SCHEME, CheckpointSpec, EvaluationSpec, TrainerSpec
+from lepton_operator.api.elastic import Elastic
 from lepton_operator.api.failure_policy import FailurePolicy
 from lepton_operator.api.fields import (
     LONGEST_SECONDS,
@@ -210,6 +211,7 @@ RESUME_NEEDS_A_CLAIM = (
     "resumeFrom is a path on storage.claimName, which is not set; with pvc://claim/path it may be"
     " on any claim"
 )
+OUT_OF_BOUNDS = "workers must lie between elastic.min and elastic.max"
 WHOLE_SEGMENTS = "workers must be a multiple of scheduling.segmentSize"
 SECTIONS_OF_LEARNING = ("agent", "trainer", "evaluation", "checkpoint")
 
@@ -262,6 +264,12 @@ class LeptonTrainingJobSpec(SpecModel):
                 WHOLE_SEGMENTS,
                 field="workers",
             ),
+            rule(
+                "!has(self.elastic)"
+                " || self.workers >= self.elastic.min && self.workers <= self.elastic.max",
+                OUT_OF_BOUNDS,
+                field="workers",
+            ),
         )
     )
 
@@ -280,9 +288,11 @@ class LeptonTrainingJobSpec(SpecModel):
     """Deployment of the trained policy. Not supported yet."""
 
     workers: Annotated[int, Field(ge=1, le=4096)] = 1
-    """Number of worker pods, which train together (data parallel)."""
-    elastic: OpenObject | None = not_supported_yet()
-    """Bounds between which the number of workers may change. Not supported yet."""
+    """Number of worker pods, which train together (data parallel). It may change before the job
+    starts and while it is suspended; while it runs only with elastic."""
+    elastic: Elastic | None = None
+    """Bounds between which workers may change while the job runs, by hand, by kubectl scale or by
+    an autoscaler. Each change restarts the workers from a checkpoint and costs no restart."""
 
     image: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
     """Image of the workers. Default: the trainer image that the operator was installed with."""
@@ -376,4 +386,6 @@ class LeptonTrainingJobSpec(SpecModel):
             raise refusal(RESUME_NEEDS_A_CLAIM, field="checkpoint")
         if self.scheduling.segment_size and self.workers % self.scheduling.segment_size:
             raise refusal(WHOLE_SEGMENTS, field="workers")
+        if self.elastic and not self.elastic.min <= self.workers <= self.elastic.max:
+            raise refusal(OUT_OF_BOUNDS, field="workers")
         return self

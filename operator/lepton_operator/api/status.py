@@ -116,7 +116,7 @@ class Attempt(StatusModel):
     end_time: datetime | None = None
     """When it ended."""
     failure_class: Annotated[FailureClass | None, Field(alias="class")] = None
-    """Why it failed, in classes."""
+    """Why it failed, in classes; absent when it was resized."""
     reason: Annotated[str, Field(max_length=128)] | None = None
     """Why, for programs."""
     message: Text | None = None
@@ -201,6 +201,8 @@ class LeptonTrainingJobStatus(StatusModel):
     reward: Annotated[str, Field(max_length=32)] | None = None
     """Mean reward of an episode as last measured: by the evaluation, once there is one, before
     that by the metric episode_reward_mean."""
+    selector: Annotated[str, Field(max_length=253)] | None = None
+    """Labels of the job's pods, for autoscalers."""
     start_time: datetime | None = None
     """When the first attempt was counted."""
     completion_time: datetime | None = None

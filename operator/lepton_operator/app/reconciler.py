@@ -225,10 +225,10 @@ class Reconciler:
         answer = await self._effects.patch_status(
             TRAINING_JOBS, job.namespace, job.name, job.resource_version, dict(patch)
         )
-        before = len(job.status.attempts)
+        before = job.status.attempts[-1:]
         self._caches.wrote(TRAINING_JOBS, answer)
         self._pacer.written(job.key)
         written = self._caches.training_jobs.get(*job.key)
-        if written is not None and len(written.status.attempts) > before:
-            failure = written.status.attempts[-1].failure_class
-            self._metrics.attempts_failed.labels(str(failure)).inc()
+        last = written.status.attempts[-1:] if written is not None else []
+        if last and last != before and last[0].failure_class is not None:
+            self._metrics.attempts_failed.labels(str(last[0].failure_class)).inc()

@@ -54,14 +54,13 @@ def backoff(status: LeptonTrainingJobStatus, policy: FailurePolicy, identity: st
 
     A first interruption by the infrastructure is not the program's fault: no backoff.
     """
+    if not status.attempts or not _failed(status.attempts[-1]):
+        return timedelta(0)
     in_a_row = 0
     for attempt in reversed(status.attempts):
+        in_a_row += _failed(attempt)
         if _ran(attempt) >= GOOD_RUN:
-            in_a_row += 1
             break
-        in_a_row += 1
-    if not status.attempts:
-        return timedelta(0)
     if status.attempts[-1].failure_class == FailureClass.INFRASTRUCTURE:
         in_a_row -= 1
     if in_a_row == 0:
@@ -75,6 +74,11 @@ def _share(identity: str, attempt: int) -> float:
     """A number from 0 to 1 that is always the same for this attempt of this job."""
     digest = hashlib.sha256(f"{identity}/{attempt}".encode()).digest()
     return int.from_bytes(digest[:4]) / 2**32
+
+
+def _failed(attempt: Attempt) -> bool:
+    """Whether it failed, and did not end because the job was resized."""
+    return attempt.failure_class is not None
 
 
 def _ran(attempt: Attempt) -> timedelta:
@@ -137,7 +141,7 @@ def repetitions(status: LeptonTrainingJobStatus) -> int:
         return 1
     times = 0
     for attempt in reversed(status.attempts):
-        if attempt.failure_class is FailureClass.INFRASTRUCTURE:
+        if attempt.failure_class is FailureClass.INFRASTRUCTURE or not _failed(attempt):
             continue
         if (attempt.rank, attempt.step) != (last.rank, last.step):
             break
@@ -194,6 +198,11 @@ def with_failed_attempt(
         node=failure.node,
         step=step,
     )
+    return with_ended(status, ended)
+
+
+def with_ended(status: LeptonTrainingJobStatus, ended: Attempt) -> LeptonTrainingJobStatus:
+    """The status with one more attempt among those that ended."""
     attempts = [*status.attempts, ended][-MAX_ATTEMPTS_LISTED:]
     return status.model_copy(update={"attempts": attempts})
 

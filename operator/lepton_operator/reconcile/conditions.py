@@ -64,4 +64,4 @@ def _phase(status: LeptonTrainingJobStatus) -> tuple[Phase, str | None]:
     reason = ready_reason(status)
     if reason in WAS_READY:
         return Phase.RUNNING, reason
-    return (Phase.RESTARTING if status.restarts else Phase.PENDING), reason
+    return (Phase.RESTARTING if status.attempt > 1 else Phase.PENDING), reason

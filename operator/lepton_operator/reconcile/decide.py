@@ -8,7 +8,7 @@ the same end.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from lepton_operator.api import shapes
+from lepton_operator.api import names, shapes
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.names import ConditionType, FailureClass, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
@@ -24,6 +24,7 @@ from lepton_operator.reconcile import (
     memory,
     placement,
     queueing,
+    resizing,
     scheduling,
     stalling,
     suspension,
@@ -93,6 +94,8 @@ def advance(situation: Situation) -> Plan:
     found = failure.find_failure(situation)
     if isinstance(found, Failure):
         return after_failure(situation, found)
+    if found is None and resizing.is_due(situation):
+        return resize(situation)
     over = deadlines.exceeded(deadlines.with_clock(status, situation), situation)
     if over is not None:
         return give_up(situation, *over)
@@ -117,7 +120,13 @@ def begin(situation: Situation) -> Plan:
 
 def count_first_attempt(situation: Situation) -> Plan:
     """Count the attempt before anything of it exists; its objects are the next look's."""
-    status = situation.status.model_copy(update={"attempt": 1, "start_time": situation.now})
+    status = situation.status.model_copy(
+        update={
+            "attempt": 1,
+            "start_time": situation.now,
+            "selector": f"{names.LABEL_JOB_NAME}={situation.job.name}",
+        }
+    )
     status = suspension.with_suspension(status, situation)
     status = with_condition(
         status,
@@ -133,7 +142,11 @@ def count_first_attempt(situation: Situation) -> Plan:
 def rest(situation: Situation) -> Plan:
     """Suspended with no Job: nothing is made."""
     status = suspension.with_suspension(situation.status, situation)
-    return Plan(status, again_in=SOON if situation.pods_in_the_way else None)
+    return Plan(
+        status,
+        delete=(*children.superseded_jobs(situation), *children.superseded_groups(situation)),
+        again_in=SOON if situation.pods_in_the_way else None,
+    )
 
 
 def start_attempt(situation: Situation) -> Plan:
@@ -144,7 +157,7 @@ def start_attempt(situation: Situation) -> Plan:
     delete = (*children.superseded_jobs(situation), *children.superseded_groups(situation))
     obstacle = children.in_the_way(situation)
     if obstacle is not None:
-        reason = Reason.RESTARTING if status.restarts else Reason.STARTING
+        reason = Reason.RESTARTING if status.attempt > 1 else Reason.STARTING
         status = with_condition(status, ConditionType.PODS_READY, False, reason, obstacle, now)
         return Plan(status, delete=delete, again_in=SOON)
     start = attempts.start_time(status, situation.spec.failure_policy, situation.job.uid)
@@ -303,6 +316,15 @@ def after_failure(situation: Situation, found: Failure) -> Plan:
         # At least a look at once: the batch Job is to end, and what comes next depends on pods.
         again_in=min(wait, SOON),
     )
+
+
+def resize(situation: Situation) -> Plan:
+    """End the attempt and count one with the number of workers that is asked for now."""
+    status = with_what_is_seen(situation)
+    if status.active_since is not None:
+        status = deadlines.with_clock_stopped(status, situation)
+    status, note = resizing.with_new_size(status, situation)
+    return Plan(status, events=(note,), again_in=AT_ONCE)
 
 
 def give_up(situation: Situation, reason: Reason, message: str) -> Plan:

@@ -119,11 +119,12 @@ def explain(causes: list[Cause], current: JobView, situation: Situation) -> Fail
     if first is not None and first.kind is not Kind.SECONDARY:
         return first.failure
     seen = {pod.rank for pod in situation.pods}
-    missing = [rank for rank in range(situation.spec.workers) if rank not in seen]
+    # Not spec.workers, which may have changed since.
+    missing = [rank for rank in range(current.workers) if rank not in seen]
     if missing:
         text = f"the pod of rank {missing[0]} is gone"
         if len(missing) > 1:
-            text = f"{len(missing)} of {plural(situation.spec.workers, 'pod')} are gone"
+            text = f"{len(missing)} of {plural(current.workers, 'pod')} are gone"
         rank = missing[0] if len(missing) == 1 else None
         return Failure(FailureClass.INFRASTRUCTURE, Reason.POD_DELETED, text, rank=rank)
     if first is not None:

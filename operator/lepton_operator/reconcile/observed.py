@@ -92,6 +92,8 @@ class JobView(ChildView):
 
     started_time: datetime | None
     """When the Job controller began with it, or went on after it was suspended."""
+    workers: int
+    """Pods that it is made of."""
     suspended: bool
     suspended_time: datetime | None
     """Since when it is suspended."""
@@ -123,6 +125,7 @@ class JobView(ChildView):
         return cls(
             **cls.common(raw),
             started_time=parse_time(status.get("startTime")),
+            workers=(raw.get("spec") or {}).get("completions") or 1,
             suspended=bool((raw.get("spec") or {}).get("suspend")),
             suspended_time=parse_time(true.get("Suspended", {}).get("lastTransitionTime")),
             complete="Complete" in true,

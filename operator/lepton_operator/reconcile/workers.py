@@ -47,7 +47,7 @@ def with_workers(status: LeptonTrainingJobStatus, situation: Situation) -> Lepto
     if was_ready:
         reason = Reason.PODS_NOT_READY
     else:
-        reason = Reason.RESTARTING if status.restarts else Reason.PODS_PENDING
+        reason = Reason.RESTARTING if status.attempt > 1 else Reason.PODS_PENDING
     message = f"{workers.ready + workers.succeeded} of {plural(total, 'worker')} ready"
     obstacle = first_obstacle(situation)
     if obstacle:

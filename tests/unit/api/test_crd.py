@@ -95,7 +95,17 @@ def test_every_field_but_those_about_a_running_job_is_fixed_once_it_started():
     for field in supported - changeable:
         assert f"self.spec.{field} == oldSelf.spec.{field}" in told
     for field in changeable:
-        assert f"spec.{field} " not in told
+        assert f"self.spec.{field} ==" not in told
+
+
+def test_an_autoscaler_finds_what_it_scales():
+    scale = VERSION["subresources"]["scale"]
+    assert scale["specReplicasPath"] == ".spec.workers"
+    for path in scale.values():
+        node = ROOT
+        for step in path.strip(".").split("."):
+            node = node["properties"][step]
+        assert node["type"] in ("integer", "string")
 
 
 def test_columns_show_where_a_job_stands():
@@ -103,7 +113,7 @@ def test_columns_show_where_a_job_stands():
     shown = [c["name"].upper() for c in columns if not c.get("priority")]
     wide = [c["name"].upper() for c in columns if c.get("priority")]
     assert shown == ["PHASE", "PROGRESS", "REWARD", "WORKERS", "RESTARTS", "ETA", "AGE"]
-    assert wide == ["TREND", "ALGORITHM", "REASON"]
+    assert wide == ["TREND", "ALGORITHM", "QUEUE", "REASON"]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,8 @@ def counted(attempt: int = 1, **more: Any) -> dict[str, Any]:
 
 
 def batch_job(attempt: int = 1, **more: Any) -> JobView:
-    """A batch Job that runs."""
+    """A batch Job that runs. Unless told otherwise it has as many workers as its job asks for,
+    which plan_for knows."""
     view = JobView(
         namespace="team",
         name=f"job-{attempt}",
@@ -87,6 +88,7 @@ def batch_job(attempt: int = 1, **more: Any) -> JobView:
         desired_hash=None,
         deleting=False,
         started_time=at(-60),
+        workers=0,
         suspended=False,
         suspended_time=None,
         complete=False,
@@ -183,6 +185,10 @@ def plan_for(
     job: TrainingJob, now: datetime = NOW, settings: Settings = SETTINGS, **observed: Any
 ) -> Plan:
     """What decide plans; twice the same."""
+    observed["jobs"] = tuple(
+        replace(view, workers=view.workers or job.spec.get("workers", 1))
+        for view in observed.get("jobs", ())
+    )
     seen = Observed(**observed)
     plan = decide(job, seen, settings, now)
     assert decide(job, seen, settings, now) == plan

@@ -31,7 +31,8 @@ PEER_GONE = "RuntimeError: [gloo/pair.cc:561] Connection closed by peer [10.0.0.
 def find(*pods, job=None, now=NOW, spec=None, **observed):
     """What is found with these pods of a job with two workers that failed."""
     owner = training_job(running(), **{"workers": 2, **(spec or {})})
-    seen = Observed(jobs=(job or failed_job(5),), pods=pods, **observed)
+    batch = replace(job or failed_job(5), workers=owner.spec["workers"])
+    seen = Observed(jobs=(batch,), pods=pods, **observed)
     return find_failure(Situation(owner, parse_spec(owner.spec), seen, SETTINGS, now))
 
 

@@ -186,6 +186,10 @@ class World:
     def _apply(self, manifest: Json) -> None:
         there = self.objects.get((manifest["kind"], manifest["metadata"]["name"]))
         assert there is not None
+        if manifest["kind"] != "Job":
+            there["spec"] = json.loads(json.dumps(manifest["spec"]))
+            there["metadata"]["annotations"] = dict(manifest["metadata"]["annotations"])
+            return
         assert there["metadata"]["uid"] == manifest["metadata"]["uid"]
         assert manifest["spec"].keys() == {"suspend"}, "nothing else of a Job can change"
         there["spec"] |= manifest["spec"]
