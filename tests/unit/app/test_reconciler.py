@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lepton_operator.api.scheduling import Gang
 from lepton_operator.app.caches import Caches
 from lepton_operator.app.metrics import Metrics
 from lepton_operator.app.reconciler import Reconciler
@@ -57,10 +58,12 @@ class Server:
 class Bench:
     """A reconciler of one job on a server."""
 
+    gangs: frozenset[Gang] = frozenset()
+
     def __init__(self, status: dict[str, Any], **spec: Any) -> None:
         self.server = Server()
         client: Any = self.server
-        self.caches = Caches(client, None, lambda _: None)
+        self.caches = Caches(client, None, lambda _: None, self.gangs)
         self.server.training_job = {
             "metadata": {
                 "namespace": "team",
@@ -79,7 +82,7 @@ class Bench:
             effects=Effects(client, is_leader=lambda: True),
             board=Board(),
             pacer=Pacer(),
-            settings=Settings(trainer_image="trainer:1"),
+            settings=Settings(trainer_image="trainer:1", gangs=self.gangs),
             metrics=Metrics(),
         )
 
@@ -155,3 +158,27 @@ def test_nodes_are_listed_once_before_an_attempt_that_may_have_to_avoid_some() -
     reads = [path for verb, path in bench.server.requests if verb == "GET"]
     assert reads == ["/api/v1/nodes"]
     assert bench.server.requests[-1] == ("POST", JOBS)
+
+
+class AllGangs(Bench):
+    """The same where the API server offers every gang."""
+
+    gangs = frozenset(Gang)
+
+
+@pytest.mark.parametrize(
+    ("gang", "group"),
+    [
+        ("Native", "scheduling.k8s.io/v1beta1"),
+        ("Coscheduling", "scheduling.x-k8s.io/v1alpha1"),
+        ("Volcano", "scheduling.volcano.sh/v1beta1"),
+    ],
+)
+def test_a_group_is_made_before_its_pods_and_is_known_at_once(gang: str, group: str) -> None:
+    bench = AllGangs(counted(), workers=2, scheduling={"gang": gang})
+    bench.run()
+    groups = f"/apis/{group}/namespaces/team/podgroups"
+    made = [path for verb, path in bench.server.requests if verb == "POST"]
+    assert made[-2:] == [groups, JOBS]
+    (known,) = bench.caches.children_of(KEY).groups
+    assert (known.name, known.api_version) == ("job-2", group)
