@@ -60,7 +60,8 @@ def install() -> None:
         str(ROOT / "charts" / "lepton-operator"),
         f"--namespace={NAMESPACE}",
         "--create-namespace",
-        "--take-ownership",  # the CRD outlives releases
+        "--take-ownership",  # the CRD outlives releases,
+        "--force-conflicts",  # and others apply it too
         "--wait",
         "--timeout=3m",
         *(f"--set-string={value}" for value in values),
