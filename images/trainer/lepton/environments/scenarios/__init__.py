@@ -14,6 +14,7 @@ SCENARIOS = {
     "portfolio": "portfolio",
     "irrigation": "irrigation",
     "microgrid": "microgrid",
+    "robot-navigation": "robot_navigation",
     "safe-danger": "safe_danger",
     "supply-chain": "supply_chain",
     "traffic-signals": "traffic_signals",
