@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from lepton_operator.api.names import FailureClass, Reason
+from lepton_operator.reconcile import gangs
 from lepton_operator.reconcile.manifests import processes_per_worker
 from lepton_operator.reconcile.observed import JobView, PodView
 from lepton_operator.reconcile.situation import Situation
@@ -139,11 +140,15 @@ def not_settled(causes: list[Cause], current: JobView, situation: Situation) -> 
     """How long to wait for more evidence; None when it is all there.
 
     A pod that was taken away before anything failed explains all that follows, and soon nothing
-    of it may be left to see. A program's own error may have another's behind it.
+    of it may be left to see. A program's own error may have another's behind it. Where a queue
+    decides when the Job runs, pods that are taken away may only be news sooner than that it was
+    sent back.
     """
-    if current.failed or _taken_before_anything_failed(causes):
+    held = gangs.holds(situation.spec)
+    if current.failed or (not held and _taken_before_anything_failed(causes)):
         return None
-    ends = [c.time + SETTLE for c in causes if c.kind is Kind.OWN and c.time is not None]
+    kinds = {Kind.OWN, Kind.TAKEN} if held else {Kind.OWN}
+    ends = [c.time + SETTLE for c in causes if c.kind in kinds and c.time is not None]
     if not ends:
         return NotYet(SETTLE)
     left = min(ends) - situation.now

@@ -36,6 +36,11 @@ WORDS = (
 )
 
 
+def tells_of_nodes(message: str) -> bool:
+    """Whether the message says what is wrong with which nodes."""
+    return MESSAGE.match(message.strip()) is not None
+
+
 def in_plain_words(message: str) -> str:
     """`none of 3 nodes will do: not enough free nvidia.com/gpu (1), cordoned (2)`; what is not
     known stays in the scheduler's words."""

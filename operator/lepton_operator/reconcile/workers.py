@@ -6,7 +6,7 @@ from lepton_operator.reconcile.conditions import WAS_READY, ready_reason, with_c
 from lepton_operator.reconcile.observed import PodView
 from lepton_operator.reconcile.situation import Situation
 from lepton_operator.reconcile.text import one_line, plural
-from lepton_operator.reconcile.unschedulable import in_plain_words
+from lepton_operator.reconcile.unschedulable import in_plain_words, tells_of_nodes
 
 
 def workers_status(situation: Situation) -> WorkersStatus:
@@ -60,7 +60,9 @@ def first_obstacle(situation: Situation, *, quick: bool = True) -> str | None:
     every pod goes through on its way is none."""
     group = situation.current_group
     if group is not None and group.waits_for and not any(pod.node for pod in situation.pods):
-        why = in_plain_words(group.waits_for)
+        # The group's own message counts pods; that of a pod says what no node has.
+        of_pods = [p.unschedulable for p in situation.pods if p.unschedulable]
+        why = in_plain_words(next(filter(tells_of_nodes, of_pods), group.waits_for))
         return one_line(f"the workers can't be placed together: {why}", 500)
     for pod in sorted(situation.pods, key=lambda pod: pod.rank or 0):
         if is_ready(pod) or pod.finished:

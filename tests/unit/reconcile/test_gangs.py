@@ -7,9 +7,11 @@ from situations import (
     NOW,
     SETTINGS,
     UID,
+    at,
     batch_job,
     condition,
     counted,
+    deleted,
     is_true,
     kinds,
     plan_for,
@@ -155,6 +157,26 @@ def test_why_a_gang_waits_is_told_in_plain_words():
     )
 
 
+def test_what_a_pod_tells_of_the_nodes_says_more_than_the_groups_count():
+    counts = "minCount (2) cannot be satisfied: 1 scheduled, 0 remaining"
+    waiting = {"phase": "Pending", "ready": False, "node": None}
+    nodes = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+    pods = (
+        pod(0, unschedulable=f"pod group is unschedulable, {counts}", **waiting),
+        pod(1, unschedulable=nodes, **waiting),
+    )
+    plan = plan_for(
+        training_job(counted(), workers=2),
+        settings=ALL,
+        jobs=(batch_job(),),
+        pods=pods,
+        groups=(group(waits_for=counts),),
+    )
+    assert condition(plan, ConditionType.PODS_READY).message.endswith(
+        "can't be placed together: the only node will not do: not enough free nvidia.com/gpu (1)"
+    )
+
+
 @pytest.mark.parametrize(
     ("told", "waits_for"),
     [
@@ -238,3 +260,15 @@ def test_a_queued_job_that_is_resumed_while_its_pods_end_waits_for_them():
     assert waits.create == ()
     assert waits.status.attempts == []
     assert waits.status.attempt == 1
+
+
+def test_pods_that_go_before_their_job_is_seen_suspended_are_no_failure_yet():
+    job = queued_job(running())
+    pods = (deleted(pod(0)), deleted(pod(1)))
+    early = plan_for(job, settings=ALL, jobs=(batch_job(),), pods=pods, now=at(1))
+    assert early.status.attempts == []
+    assert early.again_in is not None
+    sent_back = plan_for(job, settings=ALL, jobs=(batch_job(suspended=True),), pods=pods, now=at(2))
+    assert sent_back.status.attempts == []
+    late = plan_for(job, settings=ALL, jobs=(batch_job(),), pods=pods, now=at(60))
+    assert [attempt.reason for attempt in late.status.attempts] == ["PodDeleted"]
