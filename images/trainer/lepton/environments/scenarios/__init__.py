@@ -11,6 +11,7 @@ from lepton.environments.scenario import Scenario
 SCENARIOS = {
     "CartPole": "cartpole",
     "safe-danger": "safe_danger",
+    "diagnosis": "diagnosis",
 }
 """Module by name. The Gymnasium id is `lepton/<name>-v1`."""
 
