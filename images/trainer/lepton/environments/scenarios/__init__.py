@@ -10,10 +10,11 @@ from lepton.environments.scenario import Scenario
 
 SCENARIOS = {
     "CartPole": "cartpole",
+    "diagnosis": "diagnosis",
     "fraud-screening": "fraud_screening",
-    "portfolio": "portfolio",
     "irrigation": "irrigation",
     "microgrid": "microgrid",
+    "portfolio": "portfolio",
     "robot-navigation": "robot_navigation",
     "safe-danger": "safe_danger",
     "supply-chain": "supply_chain",
