@@ -46,9 +46,7 @@ def test_epsilon_is_the_share_of_actions_that_are_drawn_evenly() -> None:
 
 
 def test_exploration_falls_over_a_part_of_the_run() -> None:
-    values = PQNHyperparameters(
-        exploration_start=1.0, exploration_end=0.2, exploration_fraction=0.5
-    )
+    values = PQNHyperparameters(initial_epsilon=1.0, final_epsilon=0.2, exploration_fraction=0.5)
     shares = [values.exploration(progress) for progress in (0.0, 0.25, 0.5, 1.0)]
     assert shares == pytest.approx([1.0, 0.6, 0.2, 0.2])
     at_once = values.model_copy(update={"exploration_fraction": 0.0})

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from gymnasium import spaces
 from torch import nn
 
@@ -13,16 +14,20 @@ from lepton.agents.actuator import (
     CategoricalActuator,
     GaussianActuator,
     MultiCategoricalActuator,
+    SquashedGaussianActuator,
 )
-from lepton.agents.decision_maker import DecisionMaker
+from lepton.agents.decision_maker import DecisionMaker, PolicyNetwork
 from lepton.agents.perceptor import Perceptor, StatePerceptor, is_countable
+from lepton.agents.q_network import QNetwork
 from lepton.environments.spaces import flat_size
 from lepton.errors import InputError
 from lepton.spec.agent import Algorithm
 from lepton.spec.hyperparameters.base import NetworkHyperparameters
+from lepton.spec.hyperparameters.dqn import Distribution, DQNHyperparameters
 from lepton.spec.hyperparameters.ppo import PPOHyperparameters
 from lepton.spec.hyperparameters.pqn import PQNHyperparameters
 from lepton.spec.hyperparameters.q_learning import QLearningHyperparameters
+from lepton.spec.hyperparameters.sac import SACHyperparameters
 
 Space = spaces.Space[Any]
 
@@ -65,6 +70,26 @@ def _table(states: int, actions: int, values: QLearningHyperparameters) -> nn.Mo
     return ActionTable(states, actions, values.initial_value)
 
 
+def _q_network(features: int, actions: int, values: DQNHyperparameters) -> nn.Module:
+    support = None
+    if values.distribution is Distribution.C51:
+        smallest, largest = values.value_range
+        support = torch.linspace(smallest, largest, values.atoms)
+    return QNetwork(
+        features,
+        actions,
+        values.hidden_sizes,
+        values.activation,
+        dueling=values.dueling,
+        atoms=1 if values.distribution is Distribution.NONE else values.atoms,
+        support=support,
+    )
+
+
+def _policy_network(features: int, distribution: int, values: SACHyperparameters) -> nn.Module:
+    return PolicyNetwork(features, distribution, values.hidden_sizes, values.activation)
+
+
 BLUEPRINTS: dict[Algorithm, Blueprint] = {
     Algorithm.PPO: Blueprint(
         actuators={
@@ -88,6 +113,16 @@ BLUEPRINTS: dict[Algorithm, Blueprint] = {
         observations=Observations(
             names="Discrete, MultiDiscrete and Tuple of Discrete", allows=is_countable
         ),
+    ),
+    Algorithm.DQN: Blueprint(
+        actuators={spaces.Discrete: CategoricalActuator},
+        decision_maker=_q_network,
+        perceptor=_scaled,
+    ),
+    Algorithm.SAC: Blueprint(
+        actuators={spaces.Box: SquashedGaussianActuator},
+        decision_maker=_policy_network,
+        perceptor=_scaled,
     ),
 }
 

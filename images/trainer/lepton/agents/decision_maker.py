@@ -39,3 +39,25 @@ class DecisionMaker(nn.Module):
         """Expected discounted return, shape (n,)."""
         values: Tensor = self.value_network(features)
         return values.squeeze(-1)
+
+
+class PolicyNetwork(nn.Module):
+    """A network for the policy alone, for algorithms that keep their value functions to
+    themselves. Weights are as in `DecisionMaker`."""
+
+    def __init__(
+        self,
+        feature_size: int,
+        distribution_size: int,
+        hidden_sizes: Sequence[int] = (256, 256),
+        activation: Activation = Activation.RELU,
+    ) -> None:
+        super().__init__()
+        self.policy_network = mlp(
+            feature_size, hidden_sizes, distribution_size, activation, last_gain=0.01
+        )
+
+    def policy(self, features: Tensor) -> Tensor:
+        """Parameters of the distribution over actions, shape (n, distribution_size)."""
+        parameters: Tensor = self.policy_network(features)
+        return parameters

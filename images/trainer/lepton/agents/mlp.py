@@ -29,7 +29,7 @@ class Tanh(nn.Module):
         return torch.add(self._minus_one, torch.sigmoid(x + x), alpha=2.0)
 
 
-_ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.TANH: Tanh,
     Activation.RELU: nn.ReLU,
 }
@@ -40,23 +40,30 @@ def mlp(
     hidden: Sequence[int],
     outputs: int,
     activation: Activation,
-    *,
     last_gain: float = 1.0,
+    *,
     layer_norm: bool = False,
 ) -> nn.Sequential:
-    """Linear layers with orthogonal weights of gain √2, the last of gain `last_gain`, biases 0.
+    """Linear layers with orthogonal weights of gain √2, the last of gain `last_gain`, biases 0."""
+    size = hidden[-1] if hidden else inputs
+    return nn.Sequential(
+        *hidden_layers(inputs, hidden, activation, layer_norm=layer_norm),
+        _linear(size, outputs, last_gain),
+    )
 
-    With `layer_norm` each hidden layer is normalised before its activation (arXiv:1607.06450).
-    """
+
+def hidden_layers(
+    inputs: int, hidden: Sequence[int], activation: Activation, *, layer_norm: bool = False
+) -> list[nn.Module]:
+    """Layers of these sizes, each with its non-linearity, before which it is normalised with
+    `layer_norm` (arXiv:1607.06450)."""
     layers: list[nn.Module] = []
-    sizes = [inputs, *hidden]
-    for before, after in itertools.pairwise(sizes):
+    for before, after in itertools.pairwise([inputs, *hidden]):
         layers.append(_linear(before, after, math.sqrt(2)))
         if layer_norm:
             layers.append(nn.LayerNorm(after))
-        layers.append(_ACTIVATIONS[activation]())
-    layers.append(_linear(sizes[-1], outputs, last_gain))
-    return nn.Sequential(*layers)
+        layers.append(ACTIVATIONS[activation]())
+    return layers
 
 
 def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:

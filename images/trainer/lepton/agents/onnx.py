@@ -32,6 +32,7 @@ _DESCRIPTIONS = {
     _ACTION: "The greedy action, as the environment's action space has it.",
     "logits": "Unnormalised log probabilities of the choices, those of several one after another.",
     "mean": "Before scaling: -1 and 1 are the ends of a bounded range.",
+    "mean_and_log_deviation": "Of the Gaussian before it is squashed, one after the other.",
     "action_values": "Expected discounted return of each action.",
 }
 

@@ -12,6 +12,8 @@ _LEARNERS = {
     Algorithm.PPO: "lepton.algorithms.ppo:PPO",
     Algorithm.PQN: "lepton.algorithms.pqn:PQN",
     Algorithm.Q_LEARNING: "lepton.algorithms.q_learning:QLearning",
+    Algorithm.DQN: "lepton.algorithms.dqn:DQN",
+    Algorithm.SAC: "lepton.algorithms.sac:SAC",
 }
 
 

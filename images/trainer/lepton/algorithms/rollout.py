@@ -23,7 +23,8 @@ class Rollout:
     """(T, N): False for steps that only reset the environment (NEXT_STEP), whose action and
     reward mean nothing."""
     final_index: tuple[Tensor, Tensor]
-    """(step, environment) of the steps whose next observation is in final_observations instead."""
+    """(step, environment) of the steps whose next observation is in final_observations instead,
+    in the order of steps."""
     final_observations: Tensor
     """(k, size): what truncated episodes ended with, where the environment replaced it by the
     first observation of the next episode (SAME_STEP)."""

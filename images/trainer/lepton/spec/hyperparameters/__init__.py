@@ -8,13 +8,17 @@ from pydantic import ValidationError
 
 from lepton.spec.agent import Algorithm
 from lepton.spec.hyperparameters.base import Hyperparameters
+from lepton.spec.hyperparameters.dqn import DQNHyperparameters
 from lepton.spec.hyperparameters.ppo import PPOHyperparameters
 from lepton.spec.hyperparameters.pqn import PQNHyperparameters
 from lepton.spec.hyperparameters.q_learning import QLearningHyperparameters
+from lepton.spec.hyperparameters.sac import SACHyperparameters
 
 HYPERPARAMETERS: dict[Algorithm, type[Hyperparameters]] = {
     Algorithm.PPO: PPOHyperparameters,
     Algorithm.PQN: PQNHyperparameters,
+    Algorithm.DQN: DQNHyperparameters,
+    Algorithm.SAC: SACHyperparameters,
     Algorithm.Q_LEARNING: QLearningHyperparameters,
 }
 

@@ -10,9 +10,9 @@ from lepton.spec.base import SpecModel
 class EpsilonGreedyHyperparameters(SpecModel):
     """How often an action is drawn at random instead of taken for the best."""
 
-    exploration_start: Annotated[float, Field(ge=0, le=1)] = 1.0
+    initial_epsilon: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of random actions at the beginning."""
-    exploration_end: Annotated[float, Field(ge=0, le=1)] = 0.05
+    final_epsilon: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of random actions after exploration_fraction of the run."""
     exploration_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Part of the run over which the share falls, linearly."""
@@ -22,4 +22,4 @@ class EpsilonGreedyHyperparameters(SpecModel):
         fallen = (
             min(1.0, progress / self.exploration_fraction) if self.exploration_fraction else 1.0
         )
-        return self.exploration_start + fallen * (self.exploration_end - self.exploration_start)
+        return self.initial_epsilon + fallen * (self.final_epsilon - self.initial_epsilon)

@@ -21,7 +21,7 @@ class QLearningHyperparameters(Hyperparameters, EpsilonGreedyHyperparameters):
     """Steps that each environment makes between two updates."""
     initial_value: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     """What every action is thought to be worth at first; a high value explores by itself."""
-    exploration_end: Annotated[float, Field(ge=0, le=1)] = 0.1
+    final_epsilon: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of random actions after exploration_fraction of the run."""
     exploration_fraction: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Part of the run over which the share falls, linearly."""
