@@ -10,6 +10,7 @@ from lepton.environments.scenario import Scenario
 
 SCENARIOS = {
     "CartPole": "cartpole",
+    "credit-limits": "credit_limits",
     "fraud-screening": "fraud_screening",
     "portfolio": "portfolio",
     "safe-danger": "safe_danger",
