@@ -1,6 +1,6 @@
 """Search for the parameters of a rule: which candidate earns most on the same episodes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -37,3 +37,22 @@ def candidate_returns(
     returns = play(same, lambda state, _: rule(state, rows), 0, count * episodes, seed)
     means: NDArray[np.float64] = returns.reshape(count, episodes).mean(axis=1)
     return means
+
+
+def best_by_turns(
+    scenario: Scenario[Any],
+    rule: Rule,
+    choices: Sequence[Sequence[float]],
+    start: Sequence[float],
+    episodes: int = 256,
+) -> tuple[float, ...]:
+    """Values for a rule's parameters, each among its `choices`, of which none can be changed alone
+    to earn more: from `start`, one parameter after another takes its best value until all stay."""
+    best, before = list(start), None
+    while before != best:
+        before = list(best)
+        for i, values in enumerate(choices):
+            candidates = np.array([[*best[:i], value, *best[i + 1 :]] for value in values])
+            returns = candidate_returns(scenario, rule, candidates.astype(np.float32), episodes)
+            best[i] = values[int(returns.argmax())]
+    return tuple(best)

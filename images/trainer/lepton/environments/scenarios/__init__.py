@@ -10,6 +10,7 @@ from lepton.environments.scenario import Scenario
 
 SCENARIOS = {
     "CartPole": "cartpole",
+    "credit-limits": "credit_limits",
     "diagnosis": "diagnosis",
     "fraud-screening": "fraud_screening",
     "irrigation": "irrigation",
