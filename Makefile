@@ -6,7 +6,7 @@ CLUSTER := embedded
 export CLUSTER
 BENCH_DIR := build/bench
 
-.PHONY: help demo test test-unit test-e2e lint format docs images crds lock run install \
+.PHONY: help demo test test-unit test-e2e test-extras lint format docs images crds lock run install \
         cluster-up cluster-down test-faults bench-library bench-scale bench-serving clean
 
 help:  ## list the targets
@@ -23,6 +23,9 @@ test-unit: .venv/ready  ## only the tests that need no cluster
 
 test-e2e: install  ## only the tests on the cluster, which stays up
 	@$(PYTHON) -m pytest tests/chart tests/e2e
+
+test-extras: .venv/ready  ## install each extra of environments of others, and train in it
+	@$(PYTHON) tools/test_extras.py
 
 lint: .venv/ready  ## ruff and mypy --strict
 	@$(PYTHON) tools/lint.py

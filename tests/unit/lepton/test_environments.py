@@ -93,6 +93,18 @@ def test_a_name_means_gymnasiums_environment_in_its_own_vectorised_form() -> Non
     assert isinstance(Environment("FrozenLake-v1").make_batch(2), SyncVectorEnv)
 
 
+def test_a_name_after_a_package_is_what_that_package_registers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "registering.py").write_text(
+        "import gymnasium\n"
+        "gymnasium.register('Registered/Lake-v0', 'gymnasium.envs.toy_text:FrozenLakeEnv')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    environment = Environment("registering:Registered/Lake-v0", map_name="8x8")
+    assert environment.observation_space == gymnasium.spaces.Discrete(64)
+
+
 def test_parameters_reach_the_environment() -> None:
     environment = Environment("FrozenLake-v1", map_name="8x8")
     assert environment.observation_space == gymnasium.spaces.Discrete(64)
@@ -130,6 +142,18 @@ def test_entry_points_classes_instances_and_vector_classes_make_batches(
         ("lepton/CartPole-v9", "did you mean lepton/CartPole-v1"),
         ("LunarLander-v3", r"add gymnasium\[box2d\] to the image"),
         ("HalfCheetah-v5", r"add gymnasium\[mujoco\] to the image"),
+        ("sumo_rl:sumo-rl-v0", r"add lepton-training\[traffic\] to the image"),
+        ("lepton.environments.foreign:traffic", r"add lepton-training\[traffic\] to the image"),
+        ("gymnasium_robotics:FetchReach-v4", r"add lepton-training\[robotics\] to the image"),
+        ("minigrid.envs:EmptyEnv", r"add lepton-training\[robotics\] to the image"),
+        ("lepton.environments.foreign:JobShop", r"add lepton-training\[scheduling\] to the image"),
+        ("icu_sepsis:Sepsis/ICU-Sepsis-v2", r"add lepton-training\[medical\] to the image"),
+        (
+            "lettuce_greenhouse_gym:LettuceGreenhouse-v0",
+            r"add lepton-training\[agriculture\] to the image",
+        ),
+        ("no_such_package:Task-v0", "add no_such_package to the image"),
+        ("lepton.environments:Nothing-v0", "there is no environment 'Nothing-v0'"),
         ("no_such_module:Task", "there is no module no_such_module"),
         ("lepton.environments.scenarios.cartpole:CartPol", "has no CartPol"),
         ("math:pi", "is a float; it must be a class"),

@@ -3,8 +3,11 @@
 import copy
 import difflib
 import importlib
+import importlib.util
 import json
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import gymnasium
@@ -27,15 +30,23 @@ _MISSING_PACKAGES = {
     "pygame": "gymnasium[classic-control]",
     "ale_py": "ale-py",
     "jax": "gymnasium[jax]",
+    "sumo": "lepton-training[traffic]",
+    "minigrid": "lepton-training[robotics]",
+    "gymnasium_robotics": "lepton-training[robotics]",
+    "job_shop_lib": "lepton-training[scheduling]",
+    "icu_sepsis": "lepton-training[medical]",
+    "lettuce_greenhouse_gym": "lepton-training[agriculture]",
 }
+"""What brings a package, by a word in the error about its absence."""
 
 
 class Environment:
     """An environment to train in, of which batches of any size can be made.
 
-    `source` is nothing (lepton's batched CartPole), any Gymnasium id, `"package.module:Class"`,
-    an own subclass of gymnasium.Env or gymnasium.vector.VectorEnv (made with `num_envs=`), or an
-    instance of gymnasium.Env, which is copied. `parameters` are what it is made with.
+    `source` is nothing (lepton's batched CartPole), any Gymnasium id, `"package:id"` for an id
+    that a package registers when it is imported, `"package.module:Class"`, an own subclass of
+    gymnasium.Env or gymnasium.vector.VectorEnv (made with `num_envs=`), or an instance of
+    gymnasium.Env, which is copied. `parameters` are what it is made with.
 
     Raises InputError when there is no such environment or it can't be made.
     """
@@ -57,10 +68,17 @@ class Environment:
         self._source = DEFAULT_NAME if source is None else source
         if isinstance(self._source, str):
             self.name = self._source
-            if ":" in self._source and self._source not in registry:
+            package, _, attribute = self._source.rpartition(":")
+            if self._source in registry or not package:
+                self.name = self._source = _registered(self._source)
+            elif attribute.isidentifier():
+                _point_to_sumo()
                 self._source = _load(self._source)
             else:
-                self.name = self._source = _registered(self._source)
+                _point_to_sumo()
+                with self._helpful_errors():
+                    importlib.import_module(package)
+                self._source = _registered(attribute)
         else:
             named = self._source if hasattr(self._source, "__name__") else type(self._source)
             self.name = f"{named.__module__}:{named.__name__}"
@@ -151,13 +169,10 @@ class _HelpfulErrors:
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         name, parameters = self._environment.name, self._environment._parameters
-        if isinstance(error, DependencyNotInstalled | ModuleNotFoundError):
-            text = f"{error} {error.__cause__ or ''}".lower()
-            package = next((p for key, p in _MISSING_PACKAGES.items() if key in text), None)
-            missing = getattr(error.__cause__ or error, "name", None)
+        if isinstance(error, DependencyNotInstalled | ImportError) and (what := _absent(error)):
             raise InputError(
-                f"environment {name} needs a package that is not installed; add "
-                f"{package or missing or 'it'} to the image (pip install '{package or missing}')"
+                f"environment {name} needs a package that is not installed; add {what} to the "
+                f"image (pip install '{what}')"
             ) from error
         if isinstance(error, ValueError) and name.startswith("lepton/"):
             raise InputError(f"environment {name}: {error}") from error
@@ -165,6 +180,24 @@ class _HelpfulErrors:
             raise InputError(
                 f"environment {name} can't be made with parameters {sorted(parameters)}: {error}"
             ) from error
+
+
+def _absent(error: Exception) -> str | None:
+    """What to install against this error; None if it tells of something else than absence."""
+    if isinstance(error, DependencyNotInstalled | ModuleNotFoundError):
+        return _known_package(error) or getattr(error.__cause__ or error, "name", None) or "it"
+    return _known_package(error)
+
+
+def _known_package(error: Exception) -> str | None:
+    text = f"{error} {error.__cause__ or ''}".lower()
+    return next((package for word, package in _MISSING_PACKAGES.items() if word in text), None)
+
+
+def _point_to_sumo() -> None:
+    """Set SUMO_HOME, without which sumo-rl can't be imported, where SUMO's package is installed."""
+    if "SUMO_HOME" not in os.environ and (found := importlib.util.find_spec("sumo")):
+        os.environ["SUMO_HOME"] = str(Path(found.origin or "").parent)
 
 
 def _synchronous(make: Callable[[], gymnasium.Env[Any, Any]], count: int) -> SyncVectorEnv:
@@ -195,6 +228,11 @@ def _load(entry_point: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        if package := _known_package(error):
+            raise InputError(
+                f"entryPoint {entry_point} needs module {error.name}, which is not installed; add "
+                f"{package} to the image (pip install '{package}')"
+            ) from error
         parents = [module_name.rsplit(".", n)[0] for n in range(module_name.count(".") + 1)]
         if error.name not in parents:
             raise InputError(
