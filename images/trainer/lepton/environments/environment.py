@@ -76,7 +76,7 @@ class Environment:
                 self._source = _load(self._source)
             else:
                 _point_to_sumo()
-                with self._helpful_errors():
+                with self.helpful_errors():
                     importlib.import_module(package)
                 self._source = _registered(attribute)
         else:
