@@ -211,6 +211,7 @@ def test_a_restored_replay_goes_on_as_if_nothing_had_happened(
         replay.add(world.rollout(7))
         draw(replay)
     state = {name: tensor.clone() for name, tensor in replay.state().items()}
+    assert len(state["finals"]) == int((state["final"] >= 0).sum())
     held = min(7 * turns + 1, 21)
     assert state["observations"].shape == (held, 3, 2)
     assert state["observations"].untyped_storage().nbytes() == held * 3 * 2 * 4

@@ -131,7 +131,7 @@ class Agent:
                 feature_size, actuator.distribution_size, values
             )
         normalises_rewards = getattr(values, "normalise_rewards", False)
-        return AgentNetwork(perceptor, decision_maker, actuator, normalises_rewards)
+        return AgentNetwork(perceptor, decision_maker, actuator, feature_size, normalises_rewards)
 
     def flatten(self, observations: Any) -> Tensor:
         """A batch of observations as the networks take them, float32 (n, size)."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from gymnasium import spaces
 from torch import nn
 
@@ -14,8 +15,10 @@ from lepton.agents.actuator import (
     MultiCategoricalActuator,
 )
 from lepton.agents.decision_maker import DecisionMaker
+from lepton.agents.q_network import QNetwork
 from lepton.errors import InputError
 from lepton.spec.agent import Algorithm
+from lepton.spec.hyperparameters.dqn import Distribution, DQNHyperparameters
 from lepton.spec.hyperparameters.ppo import PPOHyperparameters
 
 Space = spaces.Space[Any]
@@ -37,6 +40,22 @@ def _actor_critic(features: int, distribution: int, values: PPOHyperparameters) 
     return DecisionMaker(features, distribution, values.hidden_sizes, values.activation)
 
 
+def _q_network(features: int, actions: int, values: DQNHyperparameters) -> nn.Module:
+    support = None
+    if values.distribution is Distribution.C51:
+        smallest, largest = values.value_range
+        support = torch.linspace(smallest, largest, values.atoms)
+    return QNetwork(
+        features,
+        actions,
+        values.hidden_sizes,
+        values.activation,
+        dueling=values.dueling,
+        atoms=1 if values.distribution is Distribution.NONE else values.atoms,
+        support=support,
+    )
+
+
 BLUEPRINTS: dict[Algorithm, Blueprint] = {
     Algorithm.PPO: Blueprint(
         actuators={
@@ -46,6 +65,9 @@ BLUEPRINTS: dict[Algorithm, Blueprint] = {
             spaces.Box: GaussianActuator,
         },
         decision_maker=_actor_critic,
+    ),
+    Algorithm.DQN: Blueprint(
+        actuators={spaces.Discrete: CategoricalActuator}, decision_maker=_q_network
     ),
 }
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lepton.spec.hyperparameters.base import Activation
 
-_ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.TANH: nn.Tanh,
     Activation.RELU: nn.ReLU,
 }
@@ -32,10 +32,10 @@ class DecisionMaker(nn.Module):
         activation: Activation = Activation.TANH,
     ) -> None:
         super().__init__()
-        self.policy_network = _network(
+        self.policy_network = mlp(
             feature_size, hidden_sizes, distribution_size, activation, last_gain=0.01
         )
-        self.value_network = _network(feature_size, hidden_sizes, 1, activation, last_gain=1.0)
+        self.value_network = mlp(feature_size, hidden_sizes, 1, activation, last_gain=1.0)
 
     def policy(self, features: Tensor) -> Tensor:
         """Parameters of the distribution over actions, shape (n, distribution_size)."""
@@ -48,15 +48,44 @@ class DecisionMaker(nn.Module):
         return values.squeeze(-1)
 
 
-def _network(
+class PolicyNetwork(nn.Module):
+    """A network for the policy alone, for algorithms that keep their value functions to
+    themselves. Weights are as in `DecisionMaker`."""
+
+    def __init__(
+        self,
+        feature_size: int,
+        distribution_size: int,
+        hidden_sizes: Sequence[int] = (256, 256),
+        activation: Activation = Activation.RELU,
+    ) -> None:
+        super().__init__()
+        self.policy_network = mlp(
+            feature_size, hidden_sizes, distribution_size, activation, last_gain=0.01
+        )
+
+    def policy(self, features: Tensor) -> Tensor:
+        """Parameters of the distribution over actions, shape (n, distribution_size)."""
+        parameters: Tensor = self.policy_network(features)
+        return parameters
+
+
+def mlp(
     inputs: int, hidden: Sequence[int], outputs: int, activation: Activation, last_gain: float
 ) -> nn.Sequential:
+    """Hidden layers and a linear one, weights orthogonal with gain √2 and `last_gain`."""
+    size = hidden[-1] if hidden else inputs
+    return nn.Sequential(
+        *hidden_layers(inputs, hidden, activation), _linear(size, outputs, last_gain)
+    )
+
+
+def hidden_layers(inputs: int, hidden: Sequence[int], activation: Activation) -> list[nn.Module]:
+    """Layers of these sizes, each with its non-linearity."""
     layers: list[nn.Module] = []
-    sizes = [inputs, *hidden]
-    for before, after in itertools.pairwise(sizes):
-        layers += [_linear(before, after, math.sqrt(2)), _ACTIVATIONS[activation]()]
-    layers.append(_linear(sizes[-1], outputs, last_gain))
-    return nn.Sequential(*layers)
+    for before, after in itertools.pairwise([inputs, *hidden]):
+        layers += [_linear(before, after, math.sqrt(2)), ACTIVATIONS[activation]()]
+    return layers
 
 
 def _linear(inputs: int, outputs: int, gain: float) -> nn.Linear:

@@ -15,12 +15,15 @@ class AgentNetwork(nn.Module):
         perceptor: nn.Module,
         decision_maker: nn.Module,
         actuator: Actuator,
+        feature_size: int,
         normalise_rewards: bool = False,
     ) -> None:
         super().__init__()
         self.perceptor = perceptor
         self.decision_maker = decision_maker
         self.actuator = actuator
+        self.feature_size = feature_size
+        """How many features the perceptor makes of an observation."""
         self.return_moments = RunningMoments(1) if normalise_rewards else None
 
     def policy(self, observations: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ One tensor is clipped, all-reduced and stepped in one call each, without copying
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,20 +28,15 @@ class FlatParameters:
             raise InputError(
                 f"the agent's parameters are of several types or devices: {sorted(map(str, kinds))}"
             )
-        first = self._named[0][1]
-        size = sum(p.numel() for _, p in self._named)
-        values = torch.empty(size, dtype=first.dtype, device=first.device)
-        self.gradients_and_count = torch.zeros(size + 1, dtype=first.dtype, device=first.device)
+        self.values = move_together([parameter for _, parameter in self._named])
+        size = len(self.values)
+        self.gradients_and_count = self.values.new_zeros(size + 1)
         self.gradients = self.gradients_and_count[:size]
         begin = 0
-        with torch.no_grad():
-            for _, parameter in self._named:
-                part = slice(begin, begin + parameter.numel())
-                values[part] = parameter.reshape(-1)
-                parameter.data = values[part].view_as(parameter)
-                parameter.grad = self.gradients[part].view_as(parameter)
-                begin = part.stop
-        self.values = values
+        for _, parameter in self._named:
+            end = begin + parameter.numel()
+            parameter.grad = self.gradients[begin:end].view_as(parameter)
+            begin = end
 
     def first_not_finite(self) -> str | None:
         """Name of the first parameter or gradient that holds NaN or infinity."""
@@ -51,6 +47,18 @@ class FlatParameters:
             if parameter.grad is not None and not bool(torch.isfinite(parameter.grad).all()):
                 return f"gradient of {name}"
         return None
+
+
+@torch.no_grad()
+def move_together(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Move parameters of one type and device into one flat tensor, which is returned."""
+    values = torch.cat([parameter.reshape(-1) for parameter in parameters])
+    begin = 0
+    for parameter in parameters:
+        end = begin + parameter.numel()
+        parameter.data = values[begin:end].view_as(parameter)
+        begin = end
+    return values
 
 
 class Adam:

@@ -249,9 +249,9 @@ class Replay:
     def prioritise(self, indices: Tensor, errors: Tensor) -> None:
         """Set how much there was to learn from these steps (n,); new ones count as much as the
         largest so far. Does nothing without priorities."""
-        if self._tree is None:
+        if self._alpha is None:
             return
-        assert self._alpha is not None
+        assert self._tree is not None, "steps are added before they are drawn"
         priorities = (errors.double().abs() + SMALLEST_PRIORITY).pow(self._alpha)
         self._largest = torch.maximum(self._largest, priorities.max())
         self._tree.put(indices, priorities)

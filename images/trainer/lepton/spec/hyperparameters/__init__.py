@@ -8,10 +8,12 @@ from pydantic import ValidationError
 
 from lepton.spec.agent import Algorithm
 from lepton.spec.hyperparameters.base import Hyperparameters
+from lepton.spec.hyperparameters.dqn import DQNHyperparameters
 from lepton.spec.hyperparameters.ppo import PPOHyperparameters
 
 HYPERPARAMETERS: dict[Algorithm, type[Hyperparameters]] = {
     Algorithm.PPO: PPOHyperparameters,
+    Algorithm.DQN: DQNHyperparameters,
 }
 
 

@@ -15,6 +15,11 @@ class Activation(StrEnum):
     RELU = "ReLU"
 
 
+HiddenSizes = Annotated[
+    list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=0, max_length=16)
+]
+
+
 class Hyperparameters(SpecModel):
     """What every algorithm can be told. Sources of defaults are in the algorithm's module."""
 
@@ -34,9 +39,7 @@ class NetworkHyperparameters(Hyperparameters):
     """Gradients with a larger norm are scaled down to it; 0 switches that off."""
     normalise_observations: bool = False
     """Scale observations by their running mean and standard deviation, which the model keeps."""
-    hidden_sizes: Annotated[
-        list[Annotated[int, Field(ge=1, le=65_536)]], Field(min_length=0, max_length=16)
-    ] = Field(default_factory=lambda: [64, 64])
+    hidden_sizes: HiddenSizes = Field(default_factory=lambda: [64, 64])
     """Units of each hidden layer, of every network alike."""
     activation: Activation = Activation.TANH
     """Non-linearity after each hidden layer."""
