@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from lepton import Agent, Environment
+from lepton.algorithms.dqn import DQN
 from lepton.algorithms.learner import Workplace
 from lepton.algorithms.ppo import PPO
+from lepton.algorithms.replay import Transitions
 from lepton.algorithms.rollout import Rollout
 from lepton.training.collector import Collector
 
@@ -70,6 +72,27 @@ def part(rollout: Rollout, columns: slice) -> dict[str, Any]:
     }
 
 
+def in_two_processes(
+    folder: Path, python: Callable[..., Any], port: int, script: str
+) -> list[dict[str, Any]]:
+    """What the script leaves behind in each."""
+    (folder / "script.py").write_text(script)
+    processes = [
+        python(
+            "script.py",
+            RANK=str(rank),
+            WORLD_SIZE="2",
+            MASTER_ADDR="localhost",
+            MASTER_PORT=str(port),
+            GLOO_SOCKET_IFNAME="lo",
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        assert process.wait() == 0, process.output
+    return [torch.load(folder / f"result-{rank}.pt", weights_only=True) for rank in range(2)]
+
+
 def test_two_processes_learn_what_one_learns_from_the_union_of_their_data(
     tmp_path: Path, python: Callable[..., Any], port: int
 ) -> None:
@@ -89,29 +112,93 @@ def test_two_processes_learn_what_one_learns_from_the_union_of_their_data(
     # Shares of 4 and 5 environments.
     halves = [[part(r, columns) for r in rollouts] for columns in (slice(0, 4), slice(4, 9))]
     torch.save((halves, HYPERPARAMETERS), tmp_path / "rollouts.pt")
-    (tmp_path / "script.py").write_text(SCRIPT)
-    processes = [
-        python(
-            "script.py",
-            RANK=str(rank),
-            WORLD_SIZE="2",
-            MASTER_ADDR="localhost",
-            MASTER_PORT=str(port),
-            GLOO_SOCKET_IFNAME="lo",
-        )
-        for rank in range(2)
-    ]
+    one, other = in_two_processes(tmp_path, python, port, SCRIPT)
     for rollout in rollouts:
         learner.learn(rollout)
-    for process in processes:
-        assert process.wait() == 0, process.output
-    one, other = (
-        torch.load(tmp_path / f"result-{rank}.pt", weights_only=True) for rank in range(2)
-    )
     for name, expected in agent.network.state_dict().items():
         torch.testing.assert_close(one["Gradients"][name], expected, atol=1e-5, rtol=1e-5)
         assert torch.equal(one["Gradients"][name], other["Gradients"][name])
         assert torch.equal(one["Parameters"][name], other["Parameters"][name])
+
+
+OFF_POLICY_SCRIPT = """
+import torch
+from lepton import Agent, Environment
+from lepton.algorithms import make_learner
+from lepton.algorithms.learner import Workplace
+from lepton.algorithms.replay import Transitions
+from lepton.distributed import join_group
+from lepton.spec.trainer import Synchronisation
+from lepton.training.collector import Collector
+
+group = join_group()
+
+def make(mode, algorithm, name, values):
+    environment = Environment(name)
+    # Different on purpose: the first process's parameters are everybody's.
+    agent = Agent(environment.action_space, environment.observation_space,
+                  algorithm=algorithm, seed=group.rank, hyperparameters=values)
+    workplace = Workplace(4, group.rank, group, mode)
+    learner = make_learner(agent.algorithm, agent.network, agent.hyperparameters, workplace)
+    return environment, agent, learner
+
+parts, hyperparameters = torch.load("parts.pt", weights_only=True)
+_, agent, learner = make(Synchronisation.GRADIENTS, "DQN", None, hyperparameters)
+for part in parts[group.rank]:
+    learner._step(Transitions(**part))
+results = {"steps": agent.network.state_dict()}
+quick = {"learning_starts": 0, "replay_ratio": 0.2, "hidden_sizes": [16], "batch_size": 16,
+         "normalise_observations": True}
+cases = [("DQN", None, {**quick, "target_interval": 64}), ("SAC", "Pendulum-v1", quick)]
+for mode in Synchronisation:
+    for algorithm, name, values in cases:
+        environment, agent, learner = make(mode, algorithm, name, values)
+        collector = Collector(environment.make_batch(4), agent, learner, group.rank)
+        for _ in range(5):
+            assert "q_mean" in learner.learn(collector.collect()[0])
+        state = {n: v for n, v in learner.state().items() if torch.is_tensor(v)}
+        assert "target" in state
+        results[f"{mode.value} {algorithm}"] = {**agent.network.state_dict(), **state}
+torch.save(results, f"result-{group.rank}.pt")
+group.close()
+"""
+
+
+def test_off_policy_workers_step_as_one_and_agree_on_targets_and_critics(
+    tmp_path: Path, python: Callable[..., Any], port: int
+) -> None:
+    environment = Environment()
+    hyperparameters = {"learning_rate": 0.01, "max_gradient_norm": 1.0}
+    agent = Agent(
+        environment.action_space,
+        environment.observation_space,
+        algorithm="DQN",
+        hyperparameters=hyperparameters,
+    )
+    learner = DQN(agent.network, agent.hyperparameters, Workplace())
+    collector = Collector(environment.make_batch(8), agent, learner, 0)
+    generator = torch.Generator().manual_seed(0)
+    learner._replay.add(collector.collect()[0])
+    batches = [vars(learner._replay.sample(60, generator)) for _ in range(4)]
+    for batch in batches:
+        batch["weights"].uniform_(generator=generator)  # as by priority
+    # Shares of 20 and 40.
+    halves = [
+        [{name: t[rows].clone() for name, t in batch.items()} for batch in batches]
+        for rows in (slice(0, 20), slice(20, 60))
+    ]
+    torch.save((halves, hyperparameters), tmp_path / "parts.pt")
+    one, other = in_two_processes(tmp_path, python, port, OFF_POLICY_SCRIPT)
+    for batch in batches:
+        learner._step(Transitions(**batch))
+    for name, expected in agent.network.state_dict().items():
+        torch.testing.assert_close(one["steps"][name], expected, atol=1e-5, rtol=1e-5)
+    assert one.keys() == {
+        "steps", "Gradients DQN", "Gradients SAC", "Parameters DQN", "Parameters SAC",
+    }  # fmt: skip
+    for case, state in one.items():
+        for name, tensor in state.items():
+            assert torch.equal(tensor, other[case][name]), f"{case}: {name}"
 
 
 def test_two_workers_train_stop_together_and_resume_as_if_they_had_not_stopped(

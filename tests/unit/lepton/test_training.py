@@ -1,7 +1,7 @@
 """The trainer: limits, thresholds, what it keeps, and exact resume."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -10,7 +10,23 @@ import torch
 from gymnasium import spaces
 
 from lepton import Agent, Environment, InputError, Trainer
+from lepton.environments.batched import BatchedVectorEnv
+from lepton.environments.scenario import Scenario
 from lepton.training.checkpoint import CheckpointFolder, from_bytes, to_bytes
+
+OFF_POLICY = {
+    "replay_ratio": 0.05,
+    "batch_size": 32,
+    "hidden_sizes": [16],
+    "learning_starts": 300,
+    "replay_capacity": 1000,
+}
+QUICK: dict[str, dict[str, Any]] = {
+    "PPO": {"epochs": 2},
+    "DQN": OFF_POLICY | {"exploration_steps": 1000},
+    "SAC": OFF_POLICY,
+}
+"""Hyperparameters with which a thousand steps take a moment."""
 
 
 def make(
@@ -18,14 +34,16 @@ def make(
     storage: Path | None = None,
     count: int | None = 8,
     threshold: float | None = None,
+    algorithm: str = "PPO",
     hyperparameters: dict[str, Any] | None = None,
     **arguments: Any,
 ) -> Trainer:
     environment = Environment(source, count=count)
     agent = Agent(
         environment.action_space,
+        algorithm=algorithm,
         reward_threshold=threshold,
-        hyperparameters={"horizon": 16, "epochs": 2, **(hyperparameters or {})},
+        hyperparameters={"horizon": 16, **QUICK[algorithm], **(hyperparameters or {})},
     )
     settings = {"evaluation_episodes": 4, "progress": False, "storage": storage, **arguments}
     return Trainer(environment, agent, **settings)
@@ -146,21 +164,67 @@ def test_one_seed_is_one_run_and_another_is_another() -> None:
     assert results[0].metrics != results[2].metrics
 
 
+class Sliders(BatchedVectorEnv):
+    """Points to be pushed to the middle of a line; episodes are truncated."""
+
+    def __init__(self, num_envs: int) -> None:
+        super().__init__(
+            Scenario(
+                name="sliders",
+                observation_space=spaces.Box(-10, 10, (1,)),
+                action_space=spaces.Box(-1, 1, (1,)),
+                max_steps=13,
+                reset=lambda n, noise: Place(noise[:, :1] * 2 - 1),
+                step=lambda place, action, _: (
+                    Place(place.x + 0.3 * action),
+                    -((place.x + 0.3 * action)[:, 0] ** 2),
+                    abs(place.x[:, 0]) > 2,
+                ),
+                observe=lambda place: place.x.astype(np.float32),
+                reset_noise=1,
+            ),
+            num_envs,
+        )
+
+
+class Place(NamedTuple):
+    x: Any
+
+
 @pytest.mark.parametrize(
-    "hyperparameters",
-    [{}, {"normalise_observations": True, "normalise_rewards": True, "anneal_learning_rate": True}],
-    ids=["plain", "normalised"],
+    ("algorithm", "source", "hyperparameters"),
+    [
+        ("PPO", None, {}),
+        (
+            "PPO",
+            None,
+            {
+                "normalise_observations": True,
+                "normalise_rewards": True,
+                "anneal_learning_rate": True,
+            },
+        ),
+        ("DQN", None, {}),
+        ("DQN", None, {"prioritised_replay": True, "normalise_observations": True}),
+        ("DQN", None, {"prioritised_replay": True, "distribution": "C51", "dueling": True}),
+        ("DQN", None, {"distribution": "QuantileRegression", "double": False, "atoms": 5}),
+        ("SAC", Sliders, {}),
+        ("SAC", Sliders, {"normalise_observations": True}),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_run_resumed_in_the_middle_of_episodes_ends_as_one_that_never_stopped(
-    tmp_path: Path, hyperparameters: dict[str, Any]
+    tmp_path: Path, algorithm: str, source: Any, hyperparameters: dict[str, Any]
 ) -> None:
     def run(storage: Path, steps: int | None = None) -> tuple[Trainer, Any]:
         trainer = make(
+            source,
             storage=storage,
             max_steps=2048,
             threshold=10_000,
             evaluate_every=600,
             save_model=True,
+            algorithm=algorithm,
             hyperparameters=hyperparameters,
         )
         if steps is not None:

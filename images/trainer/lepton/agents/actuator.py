@@ -12,8 +12,12 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from lepton.errors import InputError
+
+LOG_DEVIATION_RANGE = (-20.0, 2.0)
+"""Of squashed Gaussians, as in the code of SAC's authors."""
 
 
 class Actuator(nn.Module):
@@ -122,10 +126,9 @@ class MultiCategoricalActuator(Actuator):
         return array.astype(self._dtype)
 
 
-class GaussianActuator(Actuator):
-    """Numbers within a Box: a Gaussian whose mean the decision maker gives and whose standard
-    deviation is learned on its own. Mean -1 and 1 are the ends of a bounded range; what falls
-    outside is cut off at them when it goes to the environment. Unbounded ranges are not scaled.
+class BoxActuator(Actuator):
+    """Numbers within a Box: -1 and 1 are the ends of a bounded range; what falls outside is cut
+    off at them when it goes to the environment. Unbounded ranges are not scaled.
     """
 
     def __init__(self, space: spaces.Box) -> None:
@@ -135,17 +138,33 @@ class GaussianActuator(Actuator):
                 f"actions of space Box with dtype {space.dtype} are not supported; use a Box of "
                 "floats, or MultiDiscrete"
             )
-        self.distribution_size = self.noise_size = int(np.prod(space.shape))
+        self.noise_size = int(np.prod(space.shape))
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
         bounded = np.isfinite(low) & np.isfinite(high)
         with np.errstate(invalid="ignore", over="ignore"):
             self._middle = np.where(bounded, (low + high) / 2, 0.0)
             self._half = np.where(bounded, (high - low) / 2, 1.0)
         self._space = space
-        self.log_deviation = nn.Parameter(torch.zeros(self.distribution_size))
 
     def noise(self, *shape: int, generator: torch.Generator) -> Tensor:
         return torch.randn(*shape, self.noise_size, generator=generator, device=generator.device)
+
+    def to_environment(self, actions: Tensor) -> NDArray[Any]:
+        space = self._space
+        numbers = actions.detach().cpu().numpy().reshape(len(actions), *space.shape)
+        scaled = numbers * self._half + self._middle
+        clipped: NDArray[Any] = np.clip(scaled, space.low, space.high).astype(space.dtype)
+        return clipped
+
+
+class GaussianActuator(BoxActuator):
+    """A Gaussian whose mean the decision maker gives and whose standard deviation is learned on
+    its own."""
+
+    def __init__(self, space: spaces.Box) -> None:
+        super().__init__(space)
+        self.distribution_size = self.noise_size
+        self.log_deviation = nn.Parameter(torch.zeros(self.distribution_size))
 
     def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
         return parameters + noise * self.log_deviation.exp()
@@ -162,9 +181,42 @@ class GaussianActuator(Actuator):
         entropy = (normaliser + 0.5).sum(-1)
         return log_probability, entropy.expand(len(actions))
 
-    def to_environment(self, actions: Tensor) -> NDArray[Any]:
-        space = self._space
-        numbers = actions.detach().cpu().numpy().reshape(len(actions), *space.shape)
-        scaled = numbers * self._half + self._middle
-        clipped: NDArray[Any] = np.clip(scaled, space.low, space.high).astype(space.dtype)
-        return clipped
+
+class SquashedGaussianActuator(BoxActuator):
+    """The hyperbolic tangent of a Gaussian, of which the decision maker gives mean and log
+    standard deviation: never outside of a bounded Box (arXiv:1812.05905, appendix C).
+
+    Its entropy has no closed form, and the density of an action is known exactly only while the
+    noise is that it was made of: `sample_with_log_probability` gives both at once.
+    """
+
+    def __init__(self, space: spaces.Box) -> None:
+        super().__init__(space)
+        if not space.is_bounded():
+            raise InputError(
+                f"actions of space {space} have no bounds to be squashed into; bound them, or use "
+                "PPO"
+            )
+        self.distribution_size = 2 * self.noise_size
+
+    def sample(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        mean, log_deviation = self._split(parameters)
+        return (mean + noise * log_deviation.exp()).tanh()
+
+    def sample_with_log_probability(
+        self, parameters: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Actions (n, size) and the logarithms of their densities (n,), with gradients."""
+        mean, log_deviation = self._split(parameters)
+        before = mean + noise * log_deviation.exp()
+        gaussian = -0.5 * noise.square() - log_deviation - 0.5 * math.log(2 * math.pi)
+        # log(1 - tanh(x)²), also where the tangent is 1 in float32.
+        stretch = 2 * (math.log(2) - before - softplus(-2 * before))
+        return before.tanh(), (gaussian - stretch).sum(-1)
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        return self._split(parameters)[0].tanh()
+
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_deviation = parameters.chunk(2, -1)
+        return mean, log_deviation.clamp(*LOG_DEVIATION_RANGE)

@@ -13,13 +13,15 @@ from lepton.agents.actuator import (
     CategoricalActuator,
     GaussianActuator,
     MultiCategoricalActuator,
+    SquashedGaussianActuator,
 )
-from lepton.agents.decision_maker import DecisionMaker
+from lepton.agents.decision_maker import DecisionMaker, PolicyNetwork
 from lepton.agents.q_network import QNetwork
 from lepton.errors import InputError
 from lepton.spec.agent import Algorithm
 from lepton.spec.hyperparameters.dqn import Distribution, DQNHyperparameters
 from lepton.spec.hyperparameters.ppo import PPOHyperparameters
+from lepton.spec.hyperparameters.sac import SACHyperparameters
 
 Space = spaces.Space[Any]
 
@@ -56,6 +58,10 @@ def _q_network(features: int, actions: int, values: DQNHyperparameters) -> nn.Mo
     )
 
 
+def _policy_network(features: int, distribution: int, values: SACHyperparameters) -> nn.Module:
+    return PolicyNetwork(features, distribution, values.hidden_sizes, values.activation)
+
+
 BLUEPRINTS: dict[Algorithm, Blueprint] = {
     Algorithm.PPO: Blueprint(
         actuators={
@@ -68,6 +74,9 @@ BLUEPRINTS: dict[Algorithm, Blueprint] = {
     ),
     Algorithm.DQN: Blueprint(
         actuators={spaces.Discrete: CategoricalActuator}, decision_maker=_q_network
+    ),
+    Algorithm.SAC: Blueprint(
+        actuators={spaces.Box: SquashedGaussianActuator}, decision_maker=_policy_network
     ),
 }
 

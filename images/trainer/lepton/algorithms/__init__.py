@@ -11,6 +11,7 @@ from lepton.spec.hyperparameters.base import Hyperparameters
 _LEARNERS = {
     Algorithm.PPO: "lepton.algorithms.ppo:PPO",
     Algorithm.DQN: "lepton.algorithms.dqn:DQN",
+    Algorithm.SAC: "lepton.algorithms.sac:SAC",
 }
 
 

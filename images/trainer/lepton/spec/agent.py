@@ -18,7 +18,7 @@ class Algorithm(StrEnum):
     Q_LEARNING = "QLearning"
 
 
-SUPPORTED_ALGORITHMS = (Algorithm.PPO, Algorithm.DQN)
+SUPPORTED_ALGORITHMS = (Algorithm.PPO, Algorithm.DQN, Algorithm.SAC)
 
 QUOTED_SELF = "' + self + '"
 """Within a CEL string: the value that the rule stands at."""
@@ -47,7 +47,7 @@ class AgentSpec(SpecModel):
             }
         ),
     ] = Algorithm.PPO
-    """Learning algorithm. This version has PPO and DQN; the other names are reserved."""
+    """Learning algorithm. This version has PPO, DQN and SAC; the other names are reserved."""
 
     reward_threshold: float | None = None
     """Mean episode reward, over the episodes of an evaluation, from which on the task counts as

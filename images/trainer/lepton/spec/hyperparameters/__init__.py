@@ -10,10 +10,12 @@ from lepton.spec.agent import Algorithm
 from lepton.spec.hyperparameters.base import Hyperparameters
 from lepton.spec.hyperparameters.dqn import DQNHyperparameters
 from lepton.spec.hyperparameters.ppo import PPOHyperparameters
+from lepton.spec.hyperparameters.sac import SACHyperparameters
 
 HYPERPARAMETERS: dict[Algorithm, type[Hyperparameters]] = {
     Algorithm.PPO: PPOHyperparameters,
     Algorithm.DQN: DQNHyperparameters,
+    Algorithm.SAC: SACHyperparameters,
 }
 
 
