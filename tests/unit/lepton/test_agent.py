@@ -11,11 +11,10 @@ from gymnasium import spaces
 from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, Normal
 
-from lepton import Agent, Environment, InputError
+from lepton import Agent, InputError
 from lepton.agents.actuator import CategoricalActuator
 from lepton.agents.blueprints import make_actuator
 from lepton.spec import Algorithm
-from lepton.spec.hyperparameters import PPOHyperparameters
 
 ACTION_SPACES: list[spaces.Space[Any]] = [
     spaces.Discrete(3),
@@ -160,13 +159,28 @@ def test_each_of_the_three_parts_can_be_replaced_and_is_asked_for_when_loading(
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_saved_agent_acts_the_same_when_loaded(tmp_path: Path, suffix: str) -> None:
-    environment = Environment()
+@pytest.mark.parametrize(
+    ("algorithm", "action_space", "hyperparameters"),
+    [
+        ("PPO", spaces.Discrete(2), {}),
+        ("DQN", spaces.Discrete(2), {"distribution": "C51", "dueling": True}),
+        ("SAC", spaces.Box(-2, 2, (3,)), {}),
+    ],
+    ids=str,
+)
+def test_a_saved_agent_acts_the_same_when_loaded(
+    tmp_path: Path,
+    suffix: str,
+    algorithm: str,
+    action_space: spaces.Space[Any],
+    hyperparameters: dict[str, Any],
+) -> None:
     agent = Agent(
-        environment.action_space,
-        environment.observation_space,
+        action_space,
+        spaces.Box(-1, 1, (4,)),
+        algorithm=algorithm,
         reward_threshold=100,
-        hyperparameters={"hidden_sizes": [16], "normalise_observations": True},
+        hyperparameters={"hidden_sizes": [16], "normalise_observations": True, **hyperparameters},
     )
     moments = agent.network.perceptor.moments
     moments.mean.add_(0.3)  # type: ignore[union-attr, operator]
@@ -174,9 +188,10 @@ def test_a_saved_agent_acts_the_same_when_loaded(tmp_path: Path, suffix: str) ->
     digest = agent.save_model(path)
     assert digest == agent.save_model(tmp_path / f"again{suffix}")
     loaded = Agent.load_model(path)
+    assert loaded.algorithm == algorithm
     assert loaded.reward_threshold == 100
     assert loaded.hyperparameters == agent.hyperparameters
-    assert isinstance(loaded.hyperparameters, PPOHyperparameters)
+    assert type(loaded.hyperparameters) is type(agent.hyperparameters)
     observations = torch.randn(100, 4)
     assert np.array_equal(loaded.act_on_batch(observations), agent.act_on_batch(observations))
     for name, tensor in agent.network.state_dict().items():
