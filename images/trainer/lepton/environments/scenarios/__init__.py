@@ -20,6 +20,7 @@ SCENARIOS = {
     "safe-danger": "safe_danger",
     "supply-chain": "supply_chain",
     "traffic-signals": "traffic_signals",
+    "treatment": "treatment",
 }
 """Module by name. The Gymnasium id is `lepton/<name>-v1`."""
 
