@@ -73,9 +73,9 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(
 ) -> None:
     import signal
 
-    spec = {"environment": {}, "trainer": {"maxSteps": 60_000}, "evaluation": {"episodes": 4}}
+    spec = {"environment": {}, "trainer": {"maxSteps": 500_000}, "evaluation": {"episodes": 4}}
     process = run(spec, "--storage", "kept")
-    assert eventually(lambda: re.search(r"step [\d,]+ of 60,000", process.output))
+    assert eventually(lambda: re.search(r"step [\d,]+ of 500,000", process.output))
     process.process.send_signal(signal.SIGINT)
     assert process.wait() == 130, process.output
     assert "run the same command again to go on from the checkpoint" in process.output

@@ -83,7 +83,7 @@ class Resumption:
             "workers": [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in workers],
         }
         assert self.folder is not None
-        self.folder.write(record.counters.steps, to_bytes(state))
+        self.folder.try_to_write(record.counters.steps, to_bytes(state))
 
     def restore(self, fresh_seed: int) -> tuple[Record, bool] | None:
         """Go on from the newest checkpoint, if there is one; the record, and whether everything
