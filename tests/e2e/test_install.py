@@ -27,7 +27,10 @@ def test_two_replicas_run_and_one_of_them_leads(kubectl, operator):
         ("create", "pods", "exec", "no"),
         ("get", "pods", "proxy", "no"),
         ("delete", "pods", "", "no"),
-        ("delete", "leptontrainingjobs.training.lepton.ai", "", "no"),
+        ("delete", "leptontrainingjobs.training.lepton.ai", "", "yes"),  # ttlSecondsAfterFinished
+        ("update", "leptontrainingjobs.training.lepton.ai", "", "no"),
+        ("patch", "leptontrainingjobs.training.lepton.ai", "", "no"),
+        ("create", "leptontrainingjobs.training.lepton.ai", "", "no"),
         ("*", "*", "", "no"),
     ],
 )
