@@ -180,6 +180,8 @@ def test_others_find_groups_and_queues_as_their_documentation_says(jobs, stand_i
     let_run(suspend=True)
     status = jobs.until("queued", "waits again", lambda s: s["reason"] == "Queued")
     assert "attempts" not in status
+    selector = "training.lepton.ai/job-name=queued"
+    until("its pods are gone", lambda: not jobs.items("pods", selector))
     let_run(suspend=False)
     jobs.until("queued", "runs again", lambda s: s["phase"] == "Running")
     jobs.patch("queued", suspend=True)

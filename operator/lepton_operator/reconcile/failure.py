@@ -165,6 +165,8 @@ def cause_of(pod: PodView, current: JobView, situation: Situation) -> Cause | No
     """What this pod tells about the failure; None for one that runs or ended well."""
     rank = pod.rank or 0
     asked, ended = pod.delete_requested_time, pod.finished_time
+    if asked is not None and current.started_time is not None and asked <= current.started_time:
+        return None  # It still ends from when the Job was suspended.
     failing = current.failing_time
     done = pod.exit_code == 0 and ended == asked
     ended_before = asked is not None and ended is not None and (ended < asked or done)

@@ -272,3 +272,12 @@ def test_pods_that_go_before_their_job_is_seen_suspended_are_no_failure_yet():
     assert sent_back.status.attempts == []
     late = plan_for(job, settings=ALL, jobs=(batch_job(),), pods=pods, now=at(60))
     assert [attempt.reason for attempt in late.status.attempts] == ["PodDeleted"]
+
+
+def test_pods_that_still_end_when_their_job_goes_on_are_no_failure():
+    job = queued_job(running())
+    pods = (deleted(pod(0), seconds=-5), deleted(pod(1), seconds=-5))
+    plan = plan_for(
+        job, settings=ALL, jobs=(batch_job(started_time=at(-2)),), pods=pods, now=at(60)
+    )
+    assert plan.status.attempts == []
