@@ -25,7 +25,7 @@ MIN_PERIODS = 20
 
 ASSETS = ("stocks", "bonds", "commodities")
 WEEKS = 52_000
-REGIMES = ("expansion", "inflation", "crisis")
+# Regimes, in this order: expansion, inflation, crisis.
 SWITCHING = (
     (1 - 1 / 80, 0.6 / 80, 0.4 / 80),
     (0.6 / 40, 1 - 1 / 40, 0.4 / 40),
