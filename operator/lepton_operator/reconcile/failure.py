@@ -165,8 +165,8 @@ def cause_of(pod: PodView, current: JobView, situation: Situation) -> Cause | No
     """What this pod tells about the failure; None for one that runs or ended well."""
     rank = pod.rank or 0
     asked, ended = pod.delete_requested_time, pod.finished_time
-    if asked is not None and current.started_time is not None and asked <= current.started_time:
-        return None  # It still ends from when the Job was suspended.
+    if _left_from_suspension(pod, current):
+        return None
     failing = current.failing_time
     done = pod.exit_code == 0 and ended == asked
     ended_before = asked is not None and ended is not None and (ended < asked or done)
@@ -188,6 +188,17 @@ def cause_of(pod: PodView, current: JobView, situation: Situation) -> Cause | No
     if interruption_ is not None:
         return Cause(Kind.TAKEN, ended, rank, interruption_)
     return _own_end(pod, situation)
+
+
+def _left_from_suspension(pod: PodView, current: JobView) -> bool:
+    """Whether it still ends from when the Job was suspended, which has been started again since.
+
+    The API tells whole seconds: a pod of the new start may be deleted in the second of that start.
+    """
+    asked, created, started = pod.delete_requested_time, pod.created_time, current.started_time
+    if asked is None or created is None or started is None:
+        return False
+    return created < started and asked <= started
 
 
 def _interruption(pod: PodView) -> Failure | None:

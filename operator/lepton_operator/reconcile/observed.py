@@ -165,6 +165,7 @@ class PodView(ChildView):
     termination_reason: str | None
     """OOMKilled, Error, Completed, ContainerCannotRun, StartError, ..."""
     termination_message: str | None
+    created_time: datetime | None
     started_time: datetime | None
     """When the kubelet took the pod on."""
     running_since: datetime | None
@@ -210,6 +211,7 @@ class PodView(ChildView):
             exit_code=ended.get("exitCode"),
             termination_reason=ended.get("reason"),
             termination_message=ended.get("message"),
+            created_time=parse_time(metadata.get("creationTimestamp")),
             started_time=parse_time(status.get("startTime")),
             running_since=parse_time(ran.get("startedAt")),
             finished_time=finished,

@@ -135,6 +135,7 @@ def pod(rank: int = 0, attempt: int = 1, **more: Any) -> PodView:
         exit_code=None,
         termination_reason=None,
         termination_message=None,
+        created_time=at(-60),
         started_time=at(-60),
         running_since=at(-55),
         finished_time=None,

@@ -107,6 +107,12 @@ def test_killed_without_oom_is_the_applications():
     assert "was killed by SIGKILL" in failure.message
 
 
+def test_a_pod_deleted_in_the_second_of_its_start_tells_its_node():
+    taken = deleted(pod(0, created_time=at(-60)), seconds=-60)
+    failure = find(taken, pod(1), job=batch_job())
+    assert (failure.reason, failure.node) == (Reason.POD_DELETED, "node-0")
+
+
 def test_the_earliest_failure_is_the_cause():
     failure = find(ended(0, seconds=2), ended(1, seconds=1))
     assert failure.rank == 1
