@@ -31,7 +31,8 @@ def main() -> int:
         install.install()
         say("pytest")
         return subprocess.run(
-            [sys.executable, "-m", "pytest", "tests", "--durations=15"],
+            # One process mostly waits for the cluster, so another has time for what computes.
+            [sys.executable, "-m", "pytest", "tests", "-n2", "--dist=worksteal", "--durations=15"],
             cwd=ROOT,
             env=environment(),
             check=False,

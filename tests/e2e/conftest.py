@@ -3,6 +3,7 @@
 Nothing is skipped when the cluster is missing: the run ends and says what to do.
 """
 
+import fcntl
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,16 @@ import steps
 from install import NAMESPACE as OPERATOR_NAMESPACE
 from steps import ROOT
 from support import Completed, Jobs, Kubectl
+
+
+@pytest.fixture(autouse=True)
+def turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests of several processes share the cluster, but for those that need it alone."""
+    alone = request.node.get_closest_marker("alone") is not None
+    (ROOT / "build").mkdir(exist_ok=True)
+    with (ROOT / "build" / "cluster.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -110,6 +110,7 @@ def test_the_only_node_is_not_avoided_whatever_happened_there(jobs):
     assert "avoided" not in status.get("placement", {})
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(EXISTING, reason="nodes of an existing cluster are not ours to make")
 def test_a_node_that_ended_two_attempts_is_avoided_where_there_is_another(jobs):
     # kwok's node ends pods by itself, so the first attempts have to run on the real one.

@@ -131,6 +131,7 @@ def stand_ins(kubectl, operator):
 
 
 @EMBEDDED
+@pytest.mark.alone
 def test_others_find_groups_and_queues_as_their_documentation_says(jobs, stand_ins):
     jobs.apply("cosched", command=["true"], workers=2, scheduling={"gang": "Coscheduling"})
     until("its pods exist", lambda: len(jobs.items("pods")) == 2)

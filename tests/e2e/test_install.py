@@ -3,6 +3,7 @@
 import pytest
 
 from install import RELEASE
+from support import until
 
 
 def test_two_replicas_run_and_one_of_them_leads(kubectl, operator):
@@ -10,11 +11,14 @@ def test_two_replicas_run_and_one_of_them_leads(kubectl, operator):
         "-n", operator, "get", "pods", "-l", f"app.kubernetes.io/instance={RELEASE}",
         "--field-selector=status.phase=Running", "-o", "jsonpath={.items[*].metadata.name}",
     ).stdout.split()  # fmt: skip
-    holder = kubectl(
-        "-n", operator, "get", "lease", RELEASE, "-o", "jsonpath={.spec.holderIdentity}"
-    ).stdout
     assert len(names) == 2
-    assert holder in names
+
+    def holder():
+        return kubectl(
+            "-n", operator, "get", "lease", RELEASE, "-o", "jsonpath={.spec.holderIdentity}"
+        ).stdout
+
+    until("one of them holds the lease", lambda: holder() in names)
 
 
 @pytest.mark.parametrize(

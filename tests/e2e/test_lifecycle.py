@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from support import condition, first_worker_log, until
 
 ENDLESS = {
@@ -45,6 +47,7 @@ def test_deleting_a_running_job_leaves_nothing_behind(jobs):
     until("nothing is left", lambda: not any(jobs.items(kind) for kind in kinds), timeout=90)
 
 
+@pytest.mark.alone
 def test_training_goes_on_while_the_operator_is_killed_and_status_catches_up(
     jobs, kubectl, operator
 ):
