@@ -71,3 +71,9 @@ def spread(values: Sequence[float]) -> str:
     """`median 3.1 (2.9-3.4) of 5`."""
     low, high = min(values), max(values)
     return f"median {statistics.median(values):.3g} ({low:.3g} to {high:.3g}) of {len(values)}"
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value below which this share of them lies."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write-rate",
         type=float,
-        default=50.0,
+        default=120.0,
         help="writes a second to the API server at most (%(default)s); progress gets half",
     )
     parser.add_argument(

@@ -50,12 +50,6 @@ class Obstacle:
     """Whether it is somebody else's object of the same name; else the API server's refusal."""
 
 
-def age(job: TrainingJob) -> float:
-    """Seconds since the job's first attempt was counted; 0 before."""
-    start = job.status.start_time
-    return (datetime.now(UTC) - start).total_seconds() if start is not None else 0.0
-
-
 class Reconciler:
     """Brings one job a step closer to what its manifest asks for."""
 
@@ -163,7 +157,7 @@ class Reconciler:
             # Else not even its form is touched: it may be another controller's.
             patch = merge_patch(job.raw_status, plan.status.to_json_object(), OWNED_STATUS_FIELDS)
         if patch:
-            wait = 0.0 if plan.urgent else self._pacer.wait(job.key, age(job))
+            wait = 0.0 if plan.urgent else self._pacer.wait(job.key)
             if wait > 0:
                 again = wait if again is None else min(again, wait)
             else:

@@ -72,7 +72,7 @@ class Collector:
             if uid == pod.uid and now < due:
                 continue
             # Jitter keeps jobs that started together from being asked together for ever.
-            self._due[key] = (pod.uid, now + self._pacer.shortest * random.uniform(0.9, 1.0))
+            self._due[key] = (pod.uid, now + self._pacer.period * random.uniform(0.9, 1.0))
             task = asyncio.create_task(self._pull(key, pod))
             self._pulls.add(task)
             task.add_done_callback(self._pulls.discard)

@@ -206,3 +206,56 @@ def fake_node(number: int) -> dict[str, Any]:
         },
         "status": {"capacity": resources, "allocatable": resources},
     }
+
+
+RUN_FOR = "lepton.test/run-for"
+"""Annotation of a pod on a kwok node: how long it runs, such as 40s, before it ends well."""
+
+_ENDED = """\
+{{ $now := Now }}
+phase: Succeeded
+conditions:
+{{ range .status.conditions }}
+- lastTransitionTime: {{ .lastTransitionTime | Quote }}
+  status: {{ if eq .type "Ready" "ContainersReady" }}"False"{{ else }}{{ .status | Quote }}{{ end }}
+  type: {{ .type | Quote }}
+{{ end }}
+containerStatuses:
+{{ range .spec.containers }}
+- image: {{ .image | Quote }}
+  imageID: ""
+  name: {{ .name | Quote }}
+  ready: false
+  restartCount: 0
+  started: false
+  state:
+    terminated:
+      exitCode: 0
+      finishedAt: {{ $now | Quote }}
+      reason: Completed
+      startedAt: {{ $now | Quote }}
+{{ end }}
+"""
+
+
+def timed_stage() -> dict[str, Any]:
+    """A stage of kwok for pods that say how long they run. Others that a Job owns end at once."""
+    return {
+        "apiVersion": "kwok.x-k8s.io/v1alpha1",
+        "kind": "Stage",
+        "metadata": {"name": "pod-complete-later"},
+        "spec": {
+            "resourceRef": {"apiGroup": "v1", "kind": "Pod"},
+            "selector": {
+                "matchExpressions": [
+                    {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"},
+                    {"key": ".status.phase", "operator": "In", "values": ["Running"]},
+                    {"key": f'.metadata.annotations["{RUN_FOR}"]', "operator": "Exists"},
+                ]
+            },
+            # The stage that ends pods at once has no weight.
+            "weight": 1,
+            "delay": {"durationFrom": {"expressionFrom": f'.metadata.annotations["{RUN_FOR}"]'}},
+            "next": {"statusTemplate": _ENDED},
+        },
+    }

@@ -173,6 +173,7 @@ KWOK = Component(
         f"{INSIDE_BINARIES}/kwok",
         f"--kubeconfig={CONFIG}/kwok.kubeconfig",
         f"--config={INSIDE_BINARIES}/kwok-stages.yaml",
+        f"--config={CONFIG}/kwok-timed.json",
         "--manage-all-nodes=false",
         "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
         # Addresses of pods that do not exist: outside of every network that is used here.

@@ -243,6 +243,7 @@ def _write_configuration(layout: Layout, address: str, cgroup_version: int) -> N
         "proxy.json": configuration.proxy(),
         "registry.json": configuration.registry(),
         "volumes.json": addons.volume_settings(),
+        "kwok-timed.json": addons.timed_stage(),
         "volume-helper-pod.json": addons.volume_helper_pod(),
     }
     for identity in ("controller-manager", "scheduler", "kubelet", "proxy", "volumes", "kwok"):

@@ -1,0 +1,152 @@
+"""Many jobs created at once: until all pods run, and until all are told to be complete."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from figures import Figure, Report, at_most, quantile
+
+from lepton_operator.app.resources import JOBS, PODS, TRAINING_JOBS
+from lepton_operator.engine.client import Client
+from scale.cluster import (
+    Watched,
+    create_all,
+    job_states,
+    namespace,
+    pod_states,
+    training_job_states,
+    watching,
+)
+from scale.manifests import plain_job, training_job
+from scale.process import Operator
+
+WORKERS = 4
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Seconds."""
+
+    all_running: float
+    """From the first creation."""
+    all_complete: float
+    """From the last pod that succeeded."""
+    running_lag: list[float]
+    """For each job, from its last pod running to its status that says so."""
+    complete_lag: list[float]
+    """For each job, from its batch Job complete to its status that says so."""
+    cpu_seconds: float = 0.0
+    mebibytes: float = 0.0
+    requests: float = 0.0
+    """Of the operator, per job."""
+
+
+def by_job(times: dict[str, float], job_of: Callable[[str], str]) -> dict[str, float]:
+    """The last time of each job's pods."""
+    last: dict[str, float] = {}
+    for name, at in times.items():
+        last[job_of(name)] = max(at, last.get(job_of(name), 0.0))
+    return last
+
+
+def lags(told: dict[str, float], happened: dict[str, float]) -> list[float]:
+    """By how much what is told comes later than what happened; what is seen first has no lag."""
+    return [max(0.0, told[name] - happened[name]) for name in told if name in happened]
+
+
+def run_for(jobs: int) -> float:
+    """How long pods run, so that all of them are seen running before the first one ends."""
+    return 20.0 + jobs * 0.15
+
+
+async def plain(client: Client, jobs: int) -> Burst:
+    """The floor."""
+    seconds, within = run_for(jobs), 120.0 + jobs * 0.6
+    async with namespace(client, f"bench-plain-{jobs}") as where:
+        pods = Watched(client, PODS, where, pod_states)
+        batch = Watched(client, JOBS, where, job_states)
+        async with watching(pods, batch):
+            begin = time.monotonic()
+            names = [f"job-{number}" for number in range(jobs)]
+            manifests = (plain_job(where, name, WORKERS, f"{seconds}s") for name in names)
+            await create_all(client, JOBS, manifests)
+            running = await pods.reached("Running", jobs * WORKERS, within)
+            succeeded = await pods.reached("Succeeded", jobs * WORKERS, within + seconds)
+            complete = await batch.reached("Complete", jobs, within)
+    return Burst(running - begin, complete - succeeded, [], [])
+
+
+async def ours(client: Client, jobs: int, **spec: object) -> Burst:
+    """The same as LeptonTrainingJobs, with an operator that was started for it."""
+    seconds, within = run_for(jobs), 180.0 + jobs * 1.0
+    operator = Operator("localhost/bench:1")
+    try:
+        await operator.leading()
+        cpu_before = operator.cpu_seconds
+        async with namespace(client, f"bench-ours-{jobs}") as where:
+            pods = Watched(client, PODS, where, pod_states)
+            batch = Watched(client, JOBS, where, job_states)
+            training = Watched(client, TRAINING_JOBS, where, training_job_states)
+            async with watching(pods, batch, training):
+                begin = time.monotonic()
+                names = [f"job-{number}" for number in range(jobs)]
+                manifests = (
+                    training_job(where, name, WORKERS, f"{seconds}s", **spec) for name in names
+                )
+                await create_all(client, TRAINING_JOBS, manifests)
+                running = await pods.reached("Running", jobs * WORKERS, within)
+                succeeded = await pods.reached("Succeeded", jobs * WORKERS, within + seconds)
+                complete = await training.reached("Complete", jobs, within)
+            cpu, requests = operator.cpu_seconds - cpu_before, await operator.requests()
+            mebibytes = operator.peak_mebibytes
+    finally:
+        await operator.stop()
+    # A pod is called job-17-1-0-abcde: job, attempt, rank.
+    pods_running = by_job(pods.times("Running"), lambda name: name.rsplit("-", 3)[0])
+    jobs_complete = by_job(batch.times("Complete"), lambda name: name.rsplit("-", 1)[0])
+    return Burst(
+        running - begin,
+        complete - succeeded,
+        lags(training.times("Running"), pods_running),
+        lags(training.times("Complete"), jobs_complete),
+        cpu,
+        mebibytes,
+        sum(requests.values()) / jobs,
+    )
+
+
+async def measure(client: Client, report: Report, jobs: int, rounds: int) -> None:
+    """Ours and the floor in turn."""
+    floors, bursts = [], []
+    for _ in range(rounds):
+        floors.append(await plain(client, jobs))
+        bursts.append(await ours(client, jobs))
+    title = f"{jobs:,} × {WORKERS}"
+
+    def add(
+        name: str, value: float, unit: str, bound: float | None = None, detail: str = ""
+    ) -> None:
+        target, met = at_most(value, bound) if bound is not None else ("", None)
+        report.add(Figure(f"{title}: {name}", value, unit, target, met, detail))
+
+    middle = statistics.median
+    add("plain Jobs, all pods running", middle(f.all_running for f in floors), "s")
+    add("all pods running", middle(b.all_running for b in bursts), "s")
+    ratios = [b.all_running / f.all_running for b, f in zip(bursts, floors, strict=True)]
+    add("all pods running, against plain Jobs", middle(ratios), "times", 1.1)
+    floor = middle(f.all_complete for f in floors)
+    add("plain Jobs, last pod succeeded to all complete", floor, "s")
+    add(
+        "last pod succeeded to all complete", middle(b.all_complete for b in bursts), "s", floor + 5
+    )
+    running = [lag for b in bursts for lag in b.running_lag]
+    complete = [lag for b in bursts for lag in b.complete_lag]
+    p99 = f"p99 {quantile(running, 0.99):.2f} s"
+    add("last pod running to status says so, p50", middle(running), "s", 8, p99)
+    p99 = f"p99 {quantile(complete, 0.99):.2f} s"
+    add("Job complete to status says so, p50", middle(complete), "s", 2, p99)
+    add("requests of the operator a job", middle(b.requests for b in bursts), "", 7)
+    cpu = middle(b.cpu_seconds for b in bursts)
+    add("CPU of the operator", cpu, "s", 0.028 * jobs, f"{1000 * cpu / jobs:.1f} ms a job")
+    add("memory of the operator", middle(b.mebibytes for b in bursts), "MiB", 250)

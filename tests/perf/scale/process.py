@@ -1,0 +1,100 @@
+"""The operator as a process of this machine, so that what it takes can be read from /proc."""
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from steps import ROOT, environment
+
+TICKS = os.sysconf("SC_CLK_TCK")
+REQUEST = re.compile(
+    r'^lepton_operator_api_request_seconds_count\{code="(\d+)",resource="([^"]+)",verb="(\w+)"\}'
+    r" ([\d.e+]+)$",
+    re.MULTILINE,
+)
+
+
+class Operator:
+    """`lepton-operator run`, as Helm starts it but for where it runs."""
+
+    def __init__(self, image: str, *options: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        program = Path(sys.executable).with_name("lepton-operator")
+        self._log = ROOT / "build" / "bench" / "operator.log"
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        # With this variable it asks pods by their addresses, as in a pod, and not by the API
+        # server; credentials are those of the kubeconfig, since there is no service account.
+        inside = {"KUBERNETES_SERVICE_HOST": "127.0.0.1"}
+        with self._log.open("a") as log:
+            self._process = subprocess.Popen(
+                [
+                    program, "run", f"--trainer-image={image}", "--lease-namespace=default",
+                    "--lease-name=bench-scale", f"--port={self._port}", "--network-policies",
+                    *options,
+                ],
+                env=environment() | inside,
+                stdout=log,
+                stderr=log,
+            )  # fmt: skip
+        self.started = time.monotonic()
+
+    async def leading(self, within: float = 120.0) -> float:
+        """Seconds from its start until it leads with full caches. Raises RuntimeError."""
+        while time.monotonic() < self.started + within:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the operator ended; see {self._log}")
+            if "lepton_operator_leader 1.0" in await self._metrics():
+                return time.monotonic() - self.started
+            await asyncio.sleep(0.1)
+        raise RuntimeError(f"the operator does not lead after {within} s; see {self._log}")
+
+    async def _metrics(self) -> str:
+        url = f"http://127.0.0.1:{self._port}/metrics"
+
+        def read() -> str:
+            try:
+                with urllib.request.urlopen(url, timeout=30) as answer:
+                    return str(answer.read().decode())
+            except OSError:
+                return ""
+
+        return await asyncio.to_thread(read)
+
+    async def requests(self) -> dict[str, int]:
+        """Writes so far by verb and resource, leases left out."""
+        found: dict[str, int] = {}
+        for _, resource, verb, count in REQUEST.findall(await self._metrics()):
+            if resource != "leases":
+                name = f"{verb} {resource}"
+                found[name] = found.get(name, 0) + int(float(count))
+        return found
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of user and system, so far."""
+        stat = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / TICKS
+
+    @property
+    def peak_mebibytes(self) -> float:
+        """The most memory that was resident at once."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) / 1024
+
+    async def stop(self) -> None:
+        """End it as a pod is ended."""
+        self._process.terminate()
+        try:
+            await asyncio.to_thread(self._process.wait, 40)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,110 @@
+"""Jobs that move every second: how old what their status tells is, and what that costs."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+from figures import Figure, Report, at_most, quantile
+
+from lepton.spec.run import PROGRESS_PORT
+from lepton_operator.app.resources import PODS, TRAINING_JOBS
+from lepton_operator.engine.client import Client
+from scale.cluster import Watched, create_all, namespace, pod_states, watching
+from scale.manifests import training_job
+from scale.process import Operator
+
+POD_NETWORK = "10.128.0.0/10"
+"""Addresses that kwok gives to pods."""
+SO_BINDTODEVICE = 25
+
+
+@contextlib.asynccontextmanager
+async def every_pod_answers(begin: float) -> AsyncIterator[None]:
+    """Route the addresses of pods that do not exist to this machine's loopback, where one server
+    answers for all: the step is the number of seconds since `begin`."""
+
+    async def answer(_: web.Request) -> web.Response:
+        step = int(time.monotonic() - begin)
+        return web.Response(
+            text=json.dumps(
+                {"step": step, "totalSteps": 1_000_000, "metrics": {"loss": 1.0 / (1 + step)}}
+            ),
+            content_type="application/json",
+        )
+
+    application = web.Application()
+    application.router.add_get("/progress", answer)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Nothing from outside of this machine gets in.
+    listening.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, b"lo\0")
+    listening.bind(("0.0.0.0", PROGRESS_PORT))
+    await ip("route", "replace", "local", POD_NETWORK, "dev", "lo")
+    try:
+        await web.SockSite(runner, listening).start()
+        yield
+    finally:
+        await ip("route", "del", "local", POD_NETWORK, "dev", "lo")
+        await runner.cleanup()
+
+
+async def ip(*arguments: str) -> None:
+    """Run `ip`. Raises RuntimeError."""
+    process = await asyncio.create_subprocess_exec("ip", *arguments)
+    if await process.wait() != 0:
+        raise RuntimeError(f"ip {' '.join(arguments)} failed; it needs root")
+
+
+async def measure(client: Client, report: Report, jobs: int, seconds: float, bound: float) -> None:
+    """`jobs` running jobs of one worker, looked at for some seconds once each has shown a step."""
+    begin = time.monotonic()
+    operator = Operator("localhost/bench:1")
+    ages: list[float] = []
+    try:
+        await operator.leading()
+        async with namespace(client, f"bench-progress-{jobs}") as where, every_pod_answers(begin):
+            pods = Watched(client, PODS, where, pod_states)
+            async with watching(pods):
+                names = (f"job-{number}" for number in range(jobs))
+                manifests = (training_job(where, name, 1, "3600s") for name in names)
+                await create_all(client, TRAINING_JOBS, manifests)
+                await pods.reached("Running", jobs, 300 + jobs)
+            while min(await steps(client, where)) < 0:
+                await asyncio.sleep(2)
+            writes, cpu = await operator.requests(), operator.cpu_seconds
+            started = time.monotonic()
+            while time.monotonic() < started + seconds:
+                await asyncio.sleep(5)
+                now = time.monotonic() - begin
+                ages += [now - step for step in await steps(client, where)]
+            took = time.monotonic() - started
+            after = await operator.requests()
+            cpu_share = (operator.cpu_seconds - cpu) / took
+            rate = sum(after[name] - writes.get(name, 0) for name in after) / took
+    finally:
+        await operator.stop()
+    title = f"{jobs:,} running jobs"
+    p99 = quantile(ages, 0.99)
+    detail = f"median {quantile(ages, 0.5):.1f} s; {len(ages):,} looks in {took:.0f} s"
+    report.add(Figure(f"{title}: age of status, p99", p99, "s", *at_most(p99, bound), detail))
+    detail = f"{100 * cpu_share:.0f} % of a core"
+    report.add(Figure(f"{title}: writes of the operator", rate, "/s", *at_most(rate, 60), detail))
+
+
+async def steps(client: Client, where: str) -> list[int]:
+    """The step that each job's status tells; -1 where none is told yet."""
+    found: list[int] = []
+    params = {"limit": "500"}
+    while True:
+        page = await client.get(TRAINING_JOBS.path(where), params, timeout=60.0)
+        told = (item.get("status", {}).get("progress", {}) for item in page["items"])
+        found += [progress.get("step", -1) for progress in told]
+        if not (token := page["metadata"].get("continue")):
+            return found
+        params["continue"] = token
