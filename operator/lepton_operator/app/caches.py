@@ -16,6 +16,7 @@ from lepton_operator.app.resources import (
     TRAINING_JOBS,
 )
 from lepton_operator.engine.client import Client
+from lepton_operator.engine.queue import Lane
 from lepton_operator.engine.reflector import Reflector
 from lepton_operator.engine.resources import Resource
 from lepton_operator.engine.store import Store
@@ -42,14 +43,14 @@ def _group_of(api_version: str) -> Callable[[dict[str, Any]], GroupView]:
 
 
 class Caches:
-    """The stores. Every change of a child brings its job's key to `on_change`. PodGroups are
-    watched of those `gangs` that have them."""
+    """The stores. Every change brings the key of its job to `on_change`, with how soon it is to be
+    looked at. PodGroups are watched of those `gangs` that have them."""
 
     def __init__(
         self,
         client: Client,
         namespace: str | None,
-        on_change: Callable[[Key], None],
+        on_change: Callable[[Key, Lane], None],
         gangs: Iterable[Gang] = (),
     ) -> None:
         self._on_change = on_change
@@ -141,12 +142,13 @@ class Caches:
         return self._reflectors[resource].store
 
     def _training_job_changed(self, old: TrainingJob | None, new: TrainingJob | None) -> None:
+        is_new = old is None and new is not None and new.status.attempt == 0
         for job in (old, new):
             if job is not None:
-                self._on_change(job.key)
+                self._on_change(job.key, Lane.NEW if is_new else Lane.CHANGED)
 
     def _child_changed(self, old: ChildView | None, new: ChildView | None) -> None:
         for view in (old, new):
             key = owner_key(view) if view is not None else None
             if key is not None:
-                self._on_change(key)
+                self._on_change(key, Lane.CHANGED)

@@ -11,6 +11,7 @@ import random
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
+from enum import IntEnum
 from typing import Generic, TypeVar
 
 from lepton_operator.engine.limits import Clock
@@ -20,8 +21,20 @@ K = TypeVar("K", bound=Hashable)
 FIRST_RETRY = 0.5
 LAST_RETRY = 300.0
 """Seconds before the first retry of a key, doubled each time up to the last; ±25 % at random."""
-BACKGROUND_SHARE = 8
-"""While others wait, every so many keys one is taken from the background."""
+
+
+class Lane(IntEnum):
+    """How soon a key is looked at, first lane first."""
+
+    NEW = 0
+    """Nothing has been done for it yet: whoever made it waits for it to begin."""
+    CHANGED = 1
+    BACKGROUND = 2
+    """To make sure; nothing is known to have changed."""
+
+
+PATIENCE = {Lane.CHANGED: 3, Lane.BACKGROUND: 8}
+"""After how many keys of better lanes it is this lane's turn, while keys wait in it."""
 
 
 class ShutDownError(Exception):
@@ -29,7 +42,10 @@ class ShutDownError(Exception):
 
 
 class WorkQueue(Generic[K]):
-    """A queue for one event loop. First come, first served, background keys last.
+    """A queue for one event loop, with lanes; in a lane, first come, first served.
+
+    New keys are taken from both ends in turn: when thousands come at once, one that comes after
+    them need not wait for all.
 
     `clock` is monotonic seconds; with a clock of its own, a test moves time and uses `try_get`.
     """
@@ -42,23 +58,24 @@ class WorkQueue(Generic[K]):
     ) -> None:
         self._clock = clock
         self._jitter = jitter
-        self._ready: OrderedDict[K, float] = OrderedDict()
-        self._background: OrderedDict[K, float] = OrderedDict()
+        self._lanes: dict[Lane, OrderedDict[K, float]] = {lane: OrderedDict() for lane in Lane}
+        """Keys that are ready, each with the time since when."""
+        self._passed_over = dict.fromkeys(PATIENCE, 0)
+        self._newest_next = False
         self._processing: set[K] = set()
-        self._again: dict[K, bool] = {}  # to whether in the background
+        self._again: dict[K, Lane] = {}
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._count = 0
         self._failures: dict[K, int] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._foreground_taken = 0
         self._shut_down = False
 
     def __len__(self) -> int:
         """How many keys are ready and wait for a worker."""
         self._promote()
-        return len(self._ready) + len(self._background)
+        return sum(map(len, self._lanes.values()))
 
     @property
     def processing(self) -> int:
@@ -74,22 +91,23 @@ class WorkQueue(Generic[K]):
         """Seconds that the key that has been ready for longest has waited; 0 if there is none."""
         self._promote()
         now = self._clock()
-        since = (next(iter(keys.values()), now) for keys in (self._ready, self._background))
+        since = (next(iter(keys.values()), now) for keys in self._lanes.values())
         return max(0.0, now - min(since))
 
-    def add(self, key: K, *, background: bool = False) -> None:
-        """Have the key looked at now; in the background, after all others."""
+    def add(self, key: K, lane: Lane = Lane.CHANGED) -> None:
+        """Have the key looked at now, as soon as the lane says, or the one that it waits in."""
         if self._shut_down:
             return
         if key in self._processing:
-            self._again[key] = self._again.get(key, True) and background
+            self._again[key] = min(self._again.get(key, lane), lane)
             return
-        if key in self._ready:
-            return
-        if background:
-            self._background.setdefault(key, self._clock())
-        else:
-            self._ready[key] = self._background.pop(key, self._clock())
+        since = self._clock()
+        for other, keys in self._lanes.items():
+            if key in keys:
+                if other <= lane:
+                    return
+                since = keys.pop(key)
+        self._lanes[lane][key] = since
         self._wake()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -129,13 +147,18 @@ class WorkQueue(Generic[K]):
     def try_get(self) -> K | None:
         """The next key if one is ready; the caller has to call `done` with it."""
         self._promote()
-        lane = self._ready or self._background
-        if self._background and self._foreground_taken >= BACKGROUND_SHARE:
-            lane = self._background
-        if not lane:
+        waiting = [lane for lane in Lane if self._lanes[lane]]
+        if not waiting:
             return None
-        self._foreground_taken = 0 if lane is self._background else self._foreground_taken + 1
-        key, _ = lane.popitem(last=False)
+        due = (lane for lane in waiting[1:] if self._passed_over[lane] >= PATIENCE[lane])
+        chosen = next(due, waiting[0])
+        for lane in self._passed_over:
+            passed = lane in waiting and lane != chosen
+            self._passed_over[lane] = self._passed_over[lane] + 1 if passed else 0
+        if chosen is Lane.NEW:
+            self._newest_next = not self._newest_next
+        last = chosen is Lane.NEW and not self._newest_next
+        key, _ = self._lanes[chosen].popitem(last=last)
         self._processing.add(key)
         return key
 
@@ -165,9 +188,9 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """The worker has finished with the key; it is ready again if it was added meanwhile."""
         self._processing.discard(key)
-        background = self._again.pop(key, None)
-        if background is not None:
-            self.add(key, background=background)
+        lane = self._again.pop(key, None)
+        if lane is not None:
+            self.add(key, lane)
 
     def shut_down(self, *, discard: bool = False) -> None:
         """Take no more keys and drop the delayed ones. Ready ones are still given out.
@@ -179,8 +202,8 @@ class WorkQueue(Generic[K]):
         self._heap.clear()
         self._again.clear()
         if discard:
-            self._ready.clear()
-            self._background.clear()
+            for keys in self._lanes.values():
+                keys.clear()
         if self._timer:
             self._timer.cancel()
         while self._getters:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from lepton_operator.engine.client import Client
 from lepton_operator.engine.errors import ApiError
 from lepton_operator.engine.limits import Sleep
-from lepton_operator.engine.queue import WorkQueue
+from lepton_operator.engine.queue import Lane, WorkQueue
 from lepton_operator.engine.resources import Resource
 from lepton_operator.engine.versions import Key, Known, identity, is_older
 
@@ -59,7 +59,7 @@ class Resync(Generic[K]):
         for step in range(steps):
             await self._sleep(self._interval / steps * random.uniform(0.9, 1.1))
             for key in keys[len(keys) * step // steps : len(keys) * (step + 1) // steps]:
-                self._queue.add(key, background=True)
+                self._queue.add(key, Lane.BACKGROUND)
 
 
 class KeyAudit:

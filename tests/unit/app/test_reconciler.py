@@ -63,7 +63,7 @@ class Bench:
     def __init__(self, status: dict[str, Any], **spec: Any) -> None:
         self.server = Server()
         client: Any = self.server
-        self.caches = Caches(client, None, lambda _: None, self.gangs)
+        self.caches = Caches(client, None, lambda *_: None, self.gangs)
         self.server.training_job = {
             "metadata": {
                 "namespace": "team",

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from lepton_operator.engine.queue import LAST_RETRY, ShutDownError, WorkQueue
+from lepton_operator.engine.queue import LAST_RETRY, Lane, ShutDownError, WorkQueue
 
 KEYS = st.sampled_from("abcde")
 
@@ -30,9 +30,9 @@ class QueueMachine(RuleBasedStateMachine):
                 del self.due[key]
                 self.wanted.add(key)
 
-    @rule(key=KEYS, background=st.booleans())
-    def add(self, key: str, background: bool) -> None:
-        self.queue.add(key, background=background)
+    @rule(key=KEYS, lane=st.sampled_from(Lane))
+    def add(self, key: str, lane: Lane) -> None:
+        self.queue.add(key, lane)
         self.wanted.add(key)
 
     @rule(key=KEYS, seconds=st.integers(0, 5))
@@ -90,8 +90,8 @@ def test_keys_come_in_the_order_in_which_they_were_added(clock: Any) -> None:
 
 def test_background_keys_come_last_but_are_not_starved(clock: Any) -> None:
     queue: WorkQueue[int] = WorkQueue(clock=clock)
-    queue.add(-1, background=True)
-    queue.add(-2, background=True)
+    queue.add(-1, Lane.BACKGROUND)
+    queue.add(-2, Lane.BACKGROUND)
     for key in range(20):
         queue.add(key)
     taken = [queue.try_get() for _ in range(22)]
@@ -102,11 +102,44 @@ def test_background_keys_come_last_but_are_not_starved(clock: Any) -> None:
 
 def test_a_background_key_that_is_added_again_is_no_longer_in_the_background(clock: Any) -> None:
     queue: WorkQueue[str] = WorkQueue(clock=clock)
-    queue.add("other", background=True)
-    queue.add("key", background=True)
+    queue.add("other", Lane.BACKGROUND)
+    queue.add("key", Lane.BACKGROUND)
     queue.add("key")
     assert queue.try_get() == "key"
     assert len(queue) == 1
+
+
+def test_new_keys_come_first_but_keep_no_other_from_its_turn(clock: Any) -> None:
+    queue: WorkQueue[str] = WorkQueue(clock=clock)
+    queue.add("changed")
+    queue.add("background", Lane.BACKGROUND)
+    for n in range(20):
+        queue.add(f"new {n}", Lane.NEW)
+    taken = [queue.try_get() for _ in range(12)]
+    assert taken.index("changed") == 3
+    assert taken.index("background") == 8
+
+
+def test_a_new_key_need_not_wait_for_all_that_came_before_it(clock: Any) -> None:
+    queue: WorkQueue[int] = WorkQueue(clock=clock)
+    for n in range(1000):
+        queue.add(n, Lane.NEW)
+    assert [queue.try_get() for _ in range(4)] == [0, 999, 1, 998]
+    queue.add(1000, Lane.NEW)
+    assert 1000 in [queue.try_get() for _ in range(2)]
+
+
+def test_a_key_keeps_the_better_of_its_lanes(clock: Any) -> None:
+    queue: WorkQueue[str] = WorkQueue(clock=clock)
+    queue.add("key", Lane.NEW)
+    queue.add("key")
+    queue.add("other")
+    assert queue.try_get() == "key"
+    queue.add("key")
+    queue.add("key", Lane.NEW)
+    queue.add("key", Lane.BACKGROUND)
+    queue.done("key")
+    assert [queue.try_get(), queue.try_get()] == ["key", "other"]
 
 
 def test_retries_of_a_key_back_off_until_it_is_forgotten(clock: Any) -> None:
