@@ -1,6 +1,6 @@
 """Measures what thousands of jobs cost, on the embedded Kubernetes with nodes that kwok plays.
 
-python tests/perf/scale [--parts alone,burst,...] [--sizes 100,1000] [--rounds 1]
+python tests/perf/scale [--parts alone,burst,...] [--sizes 100,1000] [--rounds 3] [--full]
 """
 
 import argparse
@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tools"))
 from figures import Report
 
 from lepton_operator.engine.client import Client
-from scale import alone, burst, newcomer, progress
+from scale import alone, burst, newcomer, progress, restart
 from steps import ROOT, StepError, kubeconfig, kubectl, python, say
 
-PARTS = ("alone", "burst", "progress", "newcomer")
+PARTS = ("alone", "burst", "progress", "newcomer", "restart")
 KWOK_NODES = 200
 
 
@@ -33,8 +33,12 @@ async def measure(options: argparse.Namespace, report: Report) -> None:
                 await burst.measure(client, report, size, options.rounds if size <= 100 else 1)
         if "progress" in options.parts:
             await progress.measure(client, report, jobs=500, seconds=90, bound=15)
+            if options.full:
+                await progress.measure(client, report, jobs=5000, seconds=240, bound=100)
         if "newcomer" in options.parts:
             await newcomer.measure(client, report)
+        if "restart" in options.parts:
+            await restart.measure(client, report, 10_000 if options.full else 2_000, KWOK_NODES)
     finally:
         await client.close()
 
@@ -52,6 +56,10 @@ def main() -> int:
         help="jobs at once, of the part burst",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="of bursts of 100 jobs")
+    parser.add_argument(
+        "--full", action="store_true",
+        help="5,000 jobs with progress and a start among 10,000, which takes half an hour more",
+    )  # fmt: skip
     options = parser.parse_args()
     unknown = sorted(set(options.parts) - set(PARTS))
     if unknown:

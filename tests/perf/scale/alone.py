@@ -16,7 +16,7 @@ from scale.cluster import (
     training_job_states,
     watching,
 )
-from scale.manifests import training_job
+from scale.manifests import IMAGE, training_job
 from scale.process import Operator
 
 JOBS_IN_TURN = 20
@@ -25,7 +25,7 @@ JOBS_IN_TURN = 20
 async def measure(client: Client, report: Report) -> None:
     """One worker each, one job after the other."""
     starts, ends = [], []
-    operator = Operator("localhost/bench:1")
+    operator = Operator(IMAGE)
     try:
         await operator.leading()
         async with namespace(client, "bench-alone") as where:

@@ -18,7 +18,7 @@ from scale.cluster import (
     training_job_states,
     watching,
 )
-from scale.manifests import plain_job, training_job
+from scale.manifests import IMAGE, plain_job, training_job
 from scale.process import Operator
 
 WORKERS = 4
@@ -80,7 +80,7 @@ async def plain(client: Client, jobs: int) -> Burst:
 async def ours(client: Client, jobs: int, **spec: object) -> Burst:
     """The same as LeptonTrainingJobs, with an operator that was started for it."""
     seconds, within = run_for(jobs), 180.0 + jobs * 1.0
-    operator = Operator("localhost/bench:1")
+    operator = Operator(IMAGE)
     try:
         await operator.leading()
         cpu_before = operator.cpu_seconds

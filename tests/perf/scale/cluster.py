@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any
 
 import orjson
@@ -14,21 +14,26 @@ from lepton_operator.engine.resources import Resource
 
 Json = dict[str, Any]
 IN_FLIGHT = 24
-"""Creations at once: enough to keep the API server busy."""
+"""Requests at once: enough to keep the API server busy."""
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 
 
-async def create_all(client: Client, resource: Resource, manifests: Iterable[Json]) -> None:
-    """Create many objects of a kind."""
-    waiting = iter(manifests)
+async def concurrently(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all of it, so many at once. The first error ends it."""
+    waiting = iter(work)
 
     async def one_after_another() -> None:
-        for manifest in waiting:
-            await _create(client, resource, manifest)
+        for piece in waiting:
+            await piece
 
     async with asyncio.TaskGroup() as group:
         for _ in range(IN_FLIGHT):
             group.create_task(one_after_another())
+
+
+async def create_all(client: Client, resource: Resource, manifests: Iterable[Json]) -> None:
+    """Create many objects of a kind."""
+    await concurrently(_create(client, resource, manifest) for manifest in manifests)
 
 
 async def _create(client: Client, resource: Resource, manifest: Json) -> None:

@@ -8,7 +8,7 @@ from figures import Figure, Report, at_most, quantile
 from lepton_operator.app.resources import JOBS, TRAINING_JOBS
 from lepton_operator.engine.client import Client
 from scale.cluster import Watched, create_all, job_states, namespace, watching
-from scale.manifests import training_job
+from scale.manifests import IMAGE, training_job
 from scale.process import Operator
 
 OTHERS, NEWCOMERS = 1000, 60
@@ -16,7 +16,7 @@ OTHERS, NEWCOMERS = 1000, 60
 
 async def measure(client: Client, report: Report) -> None:
     """Newcomers one by one, while the others' pods start, run for a while and end."""
-    operator = Operator("localhost/bench:1")
+    operator = Operator(IMAGE)
     waits: list[float] = []
     try:
         await operator.leading()

@@ -19,6 +19,8 @@ REQUEST = re.compile(
     re.MULTILINE,
 )
 
+PASSES = re.compile(r"^lepton_operator_reconcile_seconds_count{.*} ([\d.e+]+)$", re.MULTILINE)
+
 
 class Operator:
     """`lepton-operator run`, as Helm starts it but for where it runs."""
@@ -56,8 +58,12 @@ class Operator:
             await asyncio.sleep(0.1)
         raise RuntimeError(f"the operator does not lead after {within} s; see {self._log}")
 
+    def url(self, path: str) -> str:
+        """Of its probes and metrics."""
+        return f"http://127.0.0.1:{self._port}{path}"
+
     async def _metrics(self) -> str:
-        url = f"http://127.0.0.1:{self._port}/metrics"
+        url = self.url("/metrics")
 
         def read() -> str:
             try:
@@ -76,6 +82,12 @@ class Operator:
                 name = f"{verb} {resource}"
                 found[name] = found.get(name, 0) + int(float(count))
         return found
+
+    async def is_idle(self, passes: int) -> bool:
+        """Whether it has passed over jobs so often, and none waits."""
+        text = await self._metrics()
+        done = sum(float(count) for count in PASSES.findall(text))
+        return done >= passes and "lepton_operator_queue_length 0.0" in text
 
     @property
     def cpu_seconds(self) -> float:

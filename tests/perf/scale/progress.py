@@ -1,74 +1,31 @@
 """Jobs that move every second: how old what their status tells is, and what that costs."""
 
 import asyncio
-import contextlib
-import json
-import socket
 import time
-from collections.abc import AsyncIterator
 
-from aiohttp import web
 from figures import Figure, Report, at_most, quantile
 
-from lepton.spec.run import PROGRESS_PORT
 from lepton_operator.app.resources import PODS, TRAINING_JOBS
 from lepton_operator.engine.client import Client
-from scale.cluster import Watched, create_all, namespace, pod_states, watching
-from scale.manifests import training_job
+from scale.cluster import Json, Watched, create_all, namespace, pod_states, watching
+from scale.manifests import IMAGE, training_job
+from scale.pods import answering
 from scale.process import Operator
-
-POD_NETWORK = "10.128.0.0/10"
-"""Addresses that kwok gives to pods."""
-SO_BINDTODEVICE = 25
-
-
-@contextlib.asynccontextmanager
-async def every_pod_answers(begin: float) -> AsyncIterator[None]:
-    """Route the addresses of pods that do not exist to this machine's loopback, where one server
-    answers for all: the step is the number of seconds since `begin`."""
-
-    async def answer(_: web.Request) -> web.Response:
-        step = int(time.monotonic() - begin)
-        return web.Response(
-            text=json.dumps(
-                {"step": step, "totalSteps": 1_000_000, "metrics": {"loss": 1.0 / (1 + step)}}
-            ),
-            content_type="application/json",
-        )
-
-    application = web.Application()
-    application.router.add_get("/progress", answer)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    listening = socket.socket()
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Nothing from outside of this machine gets in.
-    listening.setsockopt(socket.SOL_SOCKET, SO_BINDTODEVICE, b"lo\0")
-    listening.bind(("0.0.0.0", PROGRESS_PORT))
-    await ip("route", "replace", "local", POD_NETWORK, "dev", "lo")
-    try:
-        await web.SockSite(runner, listening).start()
-        yield
-    finally:
-        await ip("route", "del", "local", POD_NETWORK, "dev", "lo")
-        await runner.cleanup()
-
-
-async def ip(*arguments: str) -> None:
-    """Run `ip`. Raises RuntimeError."""
-    process = await asyncio.create_subprocess_exec("ip", *arguments)
-    if await process.wait() != 0:
-        raise RuntimeError(f"ip {' '.join(arguments)} failed; it needs root")
 
 
 async def measure(client: Client, report: Report, jobs: int, seconds: float, bound: float) -> None:
     """`jobs` running jobs of one worker, looked at for some seconds once each has shown a step."""
     begin = time.monotonic()
-    operator = Operator("localhost/bench:1")
+
+    def told() -> Json:
+        step = int(time.monotonic() - begin)
+        return {"step": step, "totalSteps": 1_000_000, "metrics": {"loss": 1.0 / (1 + step)}}
+
+    operator = Operator(IMAGE)
     ages: list[float] = []
     try:
         await operator.leading()
-        async with namespace(client, f"bench-progress-{jobs}") as where, every_pod_answers(begin):
+        async with namespace(client, f"bench-progress-{jobs}") as where, answering(told):
             pods = Watched(client, PODS, where, pod_states)
             async with watching(pods):
                 names = (f"job-{number}" for number in range(jobs))
