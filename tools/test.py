@@ -31,8 +31,8 @@ def main() -> int:
         install.install()
         say("pytest")
         return subprocess.run(
-            # One process mostly waits for the cluster, so another has time for what computes.
-            [sys.executable, "-m", "pytest", "tests", "-n2", "--dist=worksteal", "--durations=15"],
+            # Most of the time a process waits for the cluster, so others have time to compute.
+            [sys.executable, "-m", "pytest", "tests", "-n3", "--dist=worksteal", "--durations=15"],
             cwd=ROOT,
             env=environment(),
             check=False,
