@@ -60,7 +60,8 @@ def measure_tasks(report: Report, seeds: int, jobs: int) -> None:
 
 def measure_scenarios(report: Report, seeds: int, jobs: int, only: str = "") -> None:
     """Every scenario with the agent that its example names, judged by score."""
-    manifests = sorted((ROOT / "examples" / "scenarios").glob(f"*{only}*.yaml"))
+    found = sorted((ROOT / "examples" / "scenarios").glob("*.yaml"))
+    manifests = [path for path in found if only in path.stem]
     settings = [
         {
             "manifest": str(path),
