@@ -10,6 +10,9 @@ from typing import Any
 from lepton import Agent, Environment, Trainer
 from lepton.cli.manifest import read_manifest
 
+EVALUATIONS = 20
+"""Of a run without a threshold, evenly spread."""
+
 
 class Curve:
     """A tracker that keeps the evaluations."""
@@ -24,7 +27,8 @@ class Curve:
 
 
 def from_manifest(path: str, seed: int, episodes: int, keep: str) -> dict[str, Any]:
-    """The job of a manifest, with another seed and a larger final evaluation.
+    """The job of a manifest, with another seed and a larger final evaluation, to the last of its
+    steps, whatever it reaches before.
 
     The model and what was measured are kept in a folder, for pictures.
     """
@@ -38,10 +42,11 @@ def from_manifest(path: str, seed: int, episodes: int, keep: str) -> dict[str, A
         Environment.from_spec(spec.environment),
         algorithm=agent.algorithm,
         hyperparameters=agent.hyperparameters,
-        threshold=agent.reward_threshold,
+        threshold=None,
         steps=spec.trainer.step_limit if spec.trainer else None,
         seed=seed,
         episodes=episodes,
+        evaluation_episodes=spec.evaluation.episodes if spec.evaluation else 32,
         model=folder / f"seed-{seed}.pth",
     )
     (folder / f"seed-{seed}.json").write_text(json.dumps(result))
@@ -57,10 +62,11 @@ def train(
     steps: int | None,
     seed: int,
     episodes: int,
+    evaluation_episodes: int = 32,
     model: Path | None = None,
 ) -> dict[str, Any]:
-    """Train until the threshold is reached, or for so many steps; judge with `episodes` new
-    episodes."""
+    """Train until the threshold is reached, or for so many steps; judge what did best in some
+    evaluations with `episodes` new episodes."""
     agent = Agent(
         environment.action_space,
         algorithm=algorithm,
@@ -69,7 +75,14 @@ def train(
     )
     curve = Curve()
     trainer = Trainer(
-        environment, agent, max_steps=steps, seed=seed, trackers=[curve], progress=False
+        environment,
+        agent,
+        max_steps=steps,
+        seed=seed,
+        trackers=[curve],
+        progress=False,
+        evaluation_episodes=evaluation_episodes,
+        evaluate_every=max(1, steps // EVALUATIONS) if threshold is None and steps else None,
     )
     begin = time.process_time()
     result = trainer.train()

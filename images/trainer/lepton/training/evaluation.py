@@ -11,8 +11,8 @@ from lepton.errors import InputError
 from lepton.spec.report import Evaluation
 from lepton.training.collector import score_function
 
-MAX_BATCH = 64
-"""Environments that an evaluation steps together at most."""
+MAX_BATCH, MAX_OWN_BATCH = 64, 1024
+"""Environments that an evaluation steps together at most; lepton's own step as one."""
 MAX_EPISODE_STEPS = 100_000
 """An episode longer than this is taken to be endless."""
 
@@ -45,7 +45,8 @@ class Evaluator:
         Every environment plays its share of the episodes: to take those that end first would
         favour short ones.
         """
-        count = min(self._episodes, MAX_BATCH)
+        most = MAX_OWN_BATCH if self._environment.is_own else MAX_BATCH
+        count = min(self._episodes, most)
         if self._batch is None:
             self._batch = self._environment.make_batch(count)
         shares = np.full(count, self._episodes // count)
