@@ -202,6 +202,7 @@ def keep_running(
         SOON if differs and change is None else None,
         deadlines.active_time_left(status, situation) if status.active_since else None,
         deadlines.pending_time_left(situation),
+        workers.time_to_end_together(situation),
     )
     return Plan(
         status,
@@ -274,7 +275,7 @@ def complete(situation: Situation) -> Plan:
     ):
         status = with_condition(status, kind, value, reason, message, now)
     status = status.model_copy(update={"completion_time": now})
-    return Plan(status, events=(EventNote("Normal", reason, message),))
+    return Plan(status)
 
 
 def after_failure(situation: Situation, found: Failure) -> Plan:
@@ -375,7 +376,8 @@ def finish_plan(job: TrainingJob, situation: Situation, plan: Plan) -> Plan:
         and not new.is_true(ConditionType.FINISHED)
     )
     events = [*suspension.events(old, new), *queueing.events(old, new), *stalling.events(old, new)]
-    if started:
+    # What goes as it should is in the status; an event is a write more.
+    if started and new.attempt > 1:
         count = plural(situation.spec.workers, "worker")
         events.append(
             EventNote("Normal", Reason.ATTEMPT_STARTED, f"attempt {new.attempt}: {count} ready")

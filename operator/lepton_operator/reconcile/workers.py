@@ -1,5 +1,7 @@
 """`status.workers` and the condition PodsReady: what the pods of the current attempt do."""
 
+from datetime import timedelta
+
 from lepton_operator.api.names import ConditionType, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus, WorkersStatus
 from lepton_operator.reconcile.conditions import WAS_READY, ready_reason, with_condition
@@ -7,6 +9,10 @@ from lepton_operator.reconcile.observed import PodView
 from lepton_operator.reconcile.situation import Situation
 from lepton_operator.reconcile.text import one_line, plural
 from lepton_operator.reconcile.unschedulable import in_plain_words, tells_of_nodes
+
+END_TOGETHER = timedelta(seconds=10)
+"""When one worker has ended well, the others are about to: all of it is told with the end of the
+job, unless they take longer than this."""
 
 
 def workers_status(situation: Situation) -> WorkersStatus:
@@ -34,6 +40,8 @@ def is_ready(pod: PodView) -> bool:
 
 def with_workers(status: LeptonTrainingJobStatus, situation: Situation) -> LeptonTrainingJobStatus:
     """The status with the workers' state and PodsReady."""
+    if status.workers is not None and time_to_end_together(situation) is not None:
+        return status
     workers = workers_status(situation)
     status = status.model_copy(update={"workers": workers})
     total = workers.total
@@ -53,6 +61,20 @@ def with_workers(status: LeptonTrainingJobStatus, situation: Situation) -> Lepto
     if obstacle:
         message = f"{message}; {obstacle}"
     return with_condition(status, ConditionType.PODS_READY, False, reason, message, situation.now)
+
+
+def time_to_end_together(situation: Situation) -> timedelta | None:
+    """For how long still what the workers' ends would change in the status is not told; None when
+    they are not about to end well, or have had their time."""
+    current = situation.current_job
+    if current is None or current.complete or current.failing:
+        return None
+    pods = situation.pods
+    ends = [pod.finished_time for pod in pods if pod.phase == "Succeeded" and pod.finished_time]
+    if not ends or not all(is_ready(pod) or pod.phase == "Succeeded" for pod in pods):
+        return None
+    left = max(ends) + END_TOGETHER - situation.now
+    return left if left > timedelta(0) else None
 
 
 def first_obstacle(situation: Situation, *, quick: bool = True) -> str | None:

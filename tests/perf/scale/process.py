@@ -83,6 +83,11 @@ class Operator:
                 found[name] = found.get(name, 0) + int(float(count))
         return found
 
+    async def requests_a_job(self, jobs: int) -> tuple[float, str]:
+        """How many it made for each of the jobs, and for what."""
+        found = {name: count / jobs for name, count in (await self.requests()).items()}
+        return sum(found.values()), ", ".join(f"{name} {each:.2g}" for name, each in found.items())
+
     async def is_idle(self, passes: int) -> bool:
         """Whether it has passed over jobs so often, and none waits."""
         text = await self._metrics()

@@ -215,7 +215,25 @@ def test_workers_are_counted_and_the_first_readiness_is_told():
     whole = plan_for(job, jobs=(batch_job(),), pods=(pod(0), pod(1)))
     assert whole.status.phase is Phase.RUNNING
     assert whole.urgent
-    assert [e.reason for e in whole.events] == [Reason.ATTEMPT_STARTED]
+    assert whole.events == ()
+    again = plan_for(
+        training_job(counted(attempt=2), workers=2),
+        jobs=(batch_job(2),),
+        pods=(pod(0, attempt=2), pod(1, attempt=2)),
+    )
+    assert [e.reason for e in again.events] == [Reason.ATTEMPT_STARTED]
+
+
+def test_workers_that_end_one_after_the_other_are_told_with_the_end():
+    job = training_job(running(), workers=2)
+    status = plan_for(job, jobs=(batch_job(),), pods=(pod(0), pod(1))).status
+    job = training_job(status.to_json_object(), workers=2)
+    pods = (ended(0, code=0, seconds=0), pod(1))
+    soon = plan_for(job, jobs=(batch_job(),), pods=pods, now=at(4))
+    assert soon.status == job.status
+    assert soon.again_in == timedelta(seconds=6)
+    late = plan_for(job, jobs=(batch_job(),), pods=pods, now=at(10))
+    assert (late.status.workers.ready, late.status.workers.succeeded) == (1, 1)
 
 
 def test_why_a_worker_is_not_ready_is_told():
@@ -271,7 +289,7 @@ def test_a_complete_job_waits_for_the_last_word_and_then_takes_it():
     assert plan.status.progress.percent == 100
     assert plan.status.workers.summary == "2/2"
     assert plan.status.completion_time == at(2)
-    assert [e.reason for e in plan.events] == [Reason.TRAINING_COMPLETE]
+    assert plan.events == ()
 
 
 def test_a_last_word_that_never_comes_is_not_waited_for_for_ever():
