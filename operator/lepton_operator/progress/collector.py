@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -71,8 +70,11 @@ class Collector:
             uid, due = self._due.get(key, ("", 0.0))
             if uid == pod.uid and now < due:
                 continue
-            # Jitter keeps jobs that started together from being asked together for ever.
-            self._due[key] = (pod.uid, now + self._pacer.period * random.uniform(0.9, 1.0))
+            # What is asked before it may be written is old by the time it is.
+            wait = self._pacer.wait(key) if uid == pod.uid else 0.0
+            self._due[key] = (pod.uid, now + (wait or self._pacer.period))
+            if wait:
+                continue
             task = asyncio.create_task(self._pull(key, pod))
             self._pulls.add(task)
             task.add_done_callback(self._pulls.discard)

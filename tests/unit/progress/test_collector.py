@@ -105,6 +105,16 @@ async def test_a_new_pod_is_asked_at_once(bench):
     await reached(lambda: "second" in bench.asked)
 
 
+async def test_a_job_is_not_asked_before_its_progress_may_be_written(bench):
+    bench.start()
+    await reached(lambda: len(bench.asked) >= 2)
+    bench.pacer.wait = lambda _: 3600.0
+    await asyncio.sleep(0.05)
+    count = len(bench.asked)
+    await asyncio.sleep(0.1)
+    assert len(bench.asked) == count
+
+
 async def test_a_job_that_ended_is_not_asked_any_more(bench):
     bench.start()
     await reached(lambda: bench.asked)
