@@ -139,7 +139,7 @@ def step(state: State, action: Array, noise: Array) -> tuple[State, Array, Array
 
 
 def observe(state: State) -> Array:
-    """Shape (n, 18 + 2 points); the page says what the columns are."""
+    """Shape (n, 16 + 2 points); the page says what the columns are."""
     xp = array_namespace(state.x)
     axes = heading(state)
     to_x, to_y = state.target_x - state.x, state.target_y - state.y
@@ -170,14 +170,14 @@ def observe(state: State) -> Array:
         ],
         axis=1,
     )
-    queue = turned(
-        state.queue_x - state.x[:, None], state.queue_y - state.y[:, None], axes[0][:, None], axes[1][:, None]
-    )
-    return xp.concat([own, queue[0] / 100.0, queue[1] / 100.0], axis=1)
+    cosine, sine = (part[:, None] for part in axes)
+    to_x, to_y = state.queue_x - state.x[:, None], state.queue_y - state.y[:, None]
+    ahead, left = turned(to_x, to_y, cosine, sine)
+    return xp.concat([own, ahead / 100.0, left / 100.0], axis=1)
 
 
 def _energies(state: State) -> tuple[Array, Array]:
-    """Wh for the way to the base, and over the queue to the base, as the plan takes them."""
+    """Wh for the way to the base, and for that over the queue, without the plan's stops, (n,)."""
     xp = array_namespace(state.x)
     zero = xp.zeros_like(state.x)[:, None]
     from_x = xp.concat([state.x[:, None], state.queue_x, state.x[:, None]], axis=1)

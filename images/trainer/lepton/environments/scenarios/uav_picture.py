@@ -9,7 +9,8 @@ _EDGE = SITE + 20.0  # m
 
 
 def render(state: State) -> Picture:
-    """Points to photograph orange with the reach of the camera, the base green."""
+    """Points to photograph orange, with the reach of the camera, and the base green; rotors turn blue
+    when it is slow enough for a photograph."""
     canvas = Canvas(560, 560, left=-_EDGE, right=_EDGE, bottom=-_EDGE, top=_EDGE)
     x, y = float(state.x[0]), float(state.y[0])
     waiting = int(state.left[0])
@@ -17,11 +18,11 @@ def render(state: State) -> Picture:
         (float(east), float(north))
         for east, north in zip(state.queue_x[0, :waiting], state.queue_y[0, :waiting], strict=True)
     ]
+    for place in (*queue, (0.0, 0.0)):
+        canvas.circle(place, REACH, "pale")
     canvas.path([(x, y), *queue, (0.0, 0.0)], "line", 2)
     for point in queue:
-        canvas.circle(point, REACH, "pale")
         canvas.circle(point, 3.0, "orange")
-    canvas.circle((0.0, 0.0), REACH, "pale")
     canvas.rectangle((-4.0, -4.0), (4.0, 4.0), "green")
     velocity = float(state.velocity_x[0]), float(state.velocity_y[0])
     speed = math.hypot(*velocity)

@@ -18,6 +18,7 @@ ENERGY = (1.5, 3.5)  # Wh, what a flight may use
 LEAST_POWER = 125.0  # W, below what any flight takes
 MAX_STEPS = math.ceil(ENERGY[1] * 3600.0 / LEAST_POWER / STEP)
 """The energy never lasts so long."""
+_OVER_TARGET = 0.01  # m, nearer than this
 
 
 class State(NamedTuple):
@@ -77,9 +78,6 @@ def heading(state: State) -> tuple[Array, Array]:
     there = xp.astype(metres < _OVER_TARGET, xp.float32)
     share = (1.0 - there) / xp.clip(metres, _OVER_TARGET, None)
     return share * to_x + there, share * to_y
-
-
-_OVER_TARGET = 0.01  # m
 
 
 def turned(x: Array, y: Array, cosine: Array, sine: Array) -> tuple[Array, Array]:
