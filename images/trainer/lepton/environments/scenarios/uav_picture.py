@@ -9,8 +9,8 @@ _EDGE = SITE + 20.0  # m
 
 
 def render(state: State) -> Picture:
-    """Points to photograph orange, with the reach of the camera, and the base green; rotors turn blue
-    when it is slow enough for a photograph."""
+    """Points to photograph are orange, with the reach of the camera, and the base is green. Rotors
+    are blue when it is slow enough for a photograph."""
     canvas = Canvas(560, 560, left=-_EDGE, right=_EDGE, bottom=-_EDGE, top=_EDGE)
     x, y = float(state.x[0]), float(state.y[0])
     waiting = int(state.left[0])
