@@ -21,6 +21,7 @@ SCENARIOS = {
     "supply-chain": "supply_chain",
     "traffic-signals": "traffic_signals",
     "treatment": "treatment",
+    "uav-inspection": "uav_inspection",
 }
 """Module by name. The Gymnasium id is `lepton/<name>-v1`."""
 
