@@ -62,7 +62,8 @@ class WorkQueue(Generic[K]):
         """Keys that are ready, each with the time since when."""
         self._passed_over = dict.fromkeys(PATIENCE, 0)
         self._newest_next = False
-        self._processing: set[K] = set()
+        self._processing: dict[K, Lane] = {}
+        """The lane that each was taken from."""
         self._again: dict[K, Lane] = {}
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
@@ -115,7 +116,8 @@ class WorkQueue(Generic[K]):
         if self._shut_down:
             return
         if seconds <= 0:
-            self.add(key)
+            # A worker that is at the key has more to do: it goes on where it was.
+            self.add(key, self._processing.get(key, Lane.CHANGED))
             return
         due = self._clock() + seconds
         if due >= self._due.get(key, float("inf")):
@@ -159,7 +161,7 @@ class WorkQueue(Generic[K]):
             self._newest_next = not self._newest_next
         last = chosen is Lane.NEW and not self._newest_next
         key, _ = self._lanes[chosen].popitem(last=last)
-        self._processing.add(key)
+        self._processing[key] = chosen
         return key
 
     async def get(self) -> K:
@@ -187,7 +189,7 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K) -> None:
         """The worker has finished with the key; it is ready again if it was added meanwhile."""
-        self._processing.discard(key)
+        self._processing.pop(key, None)
         lane = self._again.pop(key, None)
         if lane is not None:
             self.add(key, lane)

@@ -142,6 +142,16 @@ def test_a_key_keeps_the_better_of_its_lanes(clock: Any) -> None:
     assert [queue.try_get(), queue.try_get()] == ["key", "other"]
 
 
+def test_a_key_with_more_to_do_stays_in_its_lane(clock: Any) -> None:
+    queue: WorkQueue[str] = WorkQueue(clock=clock)
+    queue.add("new", Lane.NEW)
+    queue.add("changed")
+    assert queue.try_get() == "new"
+    queue.add_after("new", 0)
+    queue.done("new")
+    assert [queue.try_get(), queue.try_get()] == ["new", "changed"]
+
+
 def test_retries_of_a_key_back_off_until_it_is_forgotten(clock: Any) -> None:
     queue: WorkQueue[str] = WorkQueue(clock=clock, jitter=lambda: 1.0)
     pauses = []
