@@ -16,6 +16,7 @@ SCENARIOS = {
     "irrigation": "irrigation",
     "microgrid": "microgrid",
     "portfolio": "portfolio",
+    "production-line": "production_line",
     "robot-navigation": "robot_navigation",
     "safe-danger": "safe_danger",
     "supply-chain": "supply_chain",
