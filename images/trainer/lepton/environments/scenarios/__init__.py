@@ -12,6 +12,7 @@ SCENARIOS = {
     "CartPole": "cartpole",
     "credit-limits": "credit_limits",
     "diagnosis": "diagnosis",
+    "drug-screening": "drug_screening",
     "fraud-screening": "fraud_screening",
     "irrigation": "irrigation",
     "microgrid": "microgrid",
