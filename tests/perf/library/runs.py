@@ -18,9 +18,13 @@ def run(program: str, **arguments: Any) -> dict[str, Any]:
     Arguments reach it as one JSON object. Raises RuntimeError with the end of what it printed.
     """
     one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    as_in_the_image = {
+        "MALLOC_TRIM_THRESHOLD_": "268435456",
+        "MALLOC_MMAP_THRESHOLD_": "33554432",
+    }
     done = subprocess.run(
         [sys.executable, str(HERE / program), json.dumps(arguments)],
-        env=os.environ | one_thread,
+        env=os.environ | one_thread | as_in_the_image,
         capture_output=True,
         text=True,
         check=False,
