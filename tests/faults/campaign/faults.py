@@ -162,7 +162,7 @@ class Replay:
 
 @dataclass
 class Rule:
-    """Which requests a fault strikes: `times` of those that fit, after the first `skip`."""
+    """Which requests a fault strikes: past `skip` that fit, every `every`-th, `times` in all."""
 
     which: Which
     fault: Any
@@ -170,6 +170,7 @@ class Rule:
     skip: int = 0
     times: int | None = 1
     """None: all that follow."""
+    every: int = 1
     seen: int = 0
     struck: int = 0
 
@@ -178,7 +179,10 @@ class Rule:
         if not self.which.fits(request):
             return False
         self.seen += 1
-        if self.seen <= self.skip or (self.times is not None and self.struck >= self.times):
+        number = self.seen - self.skip - 1
+        if number < 0 or number % self.every != 0:
+            return False
+        if self.times is not None and self.struck >= self.times:
             return False
         self.struck += 1
         return True

@@ -120,6 +120,19 @@ class ErrorAfter:
 
 
 @dataclass(frozen=True)
+class Late:
+    """Nothing comes for so many seconds, and then all of it."""
+
+    seconds: float
+
+    async def through(self, lines: Lines) -> Lines:
+        """See StreamFault."""
+        await asyncio.sleep(self.seconds)
+        async for line in lines:
+            yield line
+
+
+@dataclass(frozen=True)
 class Lose:
     """Events that never arrive."""
 

@@ -1,0 +1,27 @@
+"""Fixtures of the fault campaign, which needs a cluster that no other operator works on.
+
+`make test-faults` starts what it needs; by hand: TRAINER_IMAGE=… pytest tests/faults.
+"""
+
+import os
+
+import pytest
+
+import steps
+from campaign.baseline import Baselines
+from campaign.scene import Cluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster."""
+    image = os.environ.get("TRAINER_IMAGE")
+    if image is None:
+        pytest.exit("TRAINER_IMAGE is not set; run `make test-faults`", 1)
+    return Cluster(steps.kubeconfig(), image)
+
+
+@pytest.fixture(scope="session")
+def baselines(cluster, tmp_path_factory) -> Baselines:
+    """Each life as it is without a fault, lived when it is first asked for."""
+    return Baselines(cluster, tmp_path_factory.mktemp("clean"))
