@@ -92,7 +92,7 @@ class OperatorProcess:
         except (aiohttp.ClientError, TimeoutError):
             return 0, ""
 
-    def rollup(self, field: str) -> int:
+    def figure(self, field: str) -> int:
         """A figure of /proc/PID/status, such as VmRSS in KiB."""
         assert self._process is not None
         text = Path(f"/proc/{self._process.pid}/status").read_text()

@@ -70,6 +70,10 @@ class Recorder:
         self.check()
         return self._now[resource].get(name)
 
+    def forget(self) -> None:
+        """Drop what was; what is there stays."""
+        self._seen.clear()
+
     @property
     def history(self) -> list[Seen]:
         """All events in the order in which they happened."""

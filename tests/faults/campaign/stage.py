@@ -133,7 +133,7 @@ class Stage:
     async def say(self, step: int, total: int = 100, **metrics: float) -> None:
         """The first worker reports, and the status shows it."""
         said = {"step": step, "totalSteps": total, "metrics": metrics}
-        await self._tell(self.pod(0), {"say": said})
+        await self.tell(self.pod(0), {"say": said})
         await self.scene.until(
             f"shows step {step}",
             lambda: (self.status.get("progress") or {}).get("step") == step,
@@ -144,7 +144,7 @@ class Stage:
         told: Json = {"end": code}
         if word is not None:
             told["word"] = word
-        await self._tell(self.pod(rank), told)
+        await self.tell(self.pod(rank), told)
 
     async def end_well(self, workers: int = 1) -> None:
         """All workers end well; the first one says what came of it."""
@@ -153,7 +153,7 @@ class Stage:
             await self.end(rank, 0, {"progress": said} if rank == 0 else None)
         await self.finishes()
 
-    async def _tell(self, pod: Json, order: Json) -> None:
+    async def tell(self, pod: Json, order: Json) -> None:
         """By the API server's proxy; again until the program listens."""
         name = pod["metadata"]["name"]
         path = f"/api/v1/namespaces/{self.scene.namespace}/pods/{name}:{PROGRESS_PORT}/proxy/"
