@@ -21,6 +21,7 @@ from lepton_operator.reconcile import (
     deadlines,
     failure,
     gangs,
+    manifests,
     memory,
     placement,
     queueing,
@@ -86,7 +87,7 @@ def advance(situation: Situation) -> Plan:
         if spec.suspend:
             return rest(situation)
         if ready_reason(status) in EXISTED and not status.is_true(ConditionType.SUSPENDED):
-            return after_failure(situation, failure.job_deleted(status.attempt))
+            return without_its_job(situation)
         over = deadlines.exceeded(status, situation)
         return give_up(situation, *over) if over is not None else start_attempt(situation)
     if current.complete:
@@ -179,6 +180,21 @@ def start_attempt(situation: Situation) -> Plan:
     return Plan(
         status, create=children.missing(situation, with_job=True), delete=delete, events=events
     )
+
+
+def without_its_job(situation: Situation) -> Plan:
+    """The attempt's batch Job was there and is not seen any more. To count the attempt as lost is
+    to end its pods, so it is asked for first: a cache may lag behind, and a Job that has lost our
+    labels is not watched."""
+    job, attempt = situation.job, situation.status.attempt
+    found = situation.observed.looked_up_job
+    if found is None:
+        return Plan(situation.status, look_up=LookUp(job=manifests.job_name(job, attempt)))
+    if any(view.owner_uid == job.uid and not view.deleting for view in found):
+        # To make it again is to find it, and to put its labels back.
+        again = manifests.batch_job(job, situation.spec, attempt, situation.settings)
+        return Plan(situation.status, create=(again,), again_in=SOON)
+    return after_failure(situation, failure.job_deleted(attempt))
 
 
 def keep_running(

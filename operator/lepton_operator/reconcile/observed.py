@@ -348,5 +348,7 @@ class Observed:
     """What the namespace allows; None unless a plan asked to look it up."""
     nodes: tuple[NodeView, ...] | None = None
     """All nodes; None unless a plan asked to look them up."""
+    looked_up_job: tuple[JobView, ...] | None = None
+    """The batch Job that a plan asked to look up, if it is there; None unless one did."""
     regions: Mapping[str, str | None] = field(default_factory=dict)
     """Regions of the nodes that a plan asked to look up; None for a node that has none."""

@@ -39,9 +39,11 @@ class LookUp:
     """All nodes."""
     regions_of: frozenset[str] = frozenset()
     """Regions of these nodes."""
+    job: str | None = None
+    """The batch Job of this name."""
 
     def __bool__(self) -> bool:
-        return self.limits or self.nodes or bool(self.regions_of)
+        return self.limits or self.nodes or bool(self.regions_of) or self.job is not None
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,15 @@ def test_without_the_right_to_see_nodes_no_region_is_known():
     assert answers(Server(status=403), wanted).regions == {"a": None}
 
 
+def test_a_batch_job_is_looked_up_by_its_name_and_may_not_be_there():
+    found = {"metadata": {"namespace": "team", "name": "job-1", "uid": "u"}}
+    (view,) = answers(Server(**{"job-1": [found]}), LookUp(job="job-1")).looked_up_job
+    assert view.name == "job-1"
+    assert answers(Server(), LookUp(job="job-1")).looked_up_job == ()
+    with pytest.raises(ApiError):
+        answers(Server(status=503), LookUp(job="job-1"))
+
+
 def test_an_api_server_that_does_not_answer_is_asked_again_later():
     with pytest.raises(ApiError):
         answers(Server(status=503), LookUp(limits=True))

@@ -355,8 +355,20 @@ def test_a_job_whose_attempt_was_given_up_is_stopped():
     assert plan.create == ()
 
 
-def test_a_batch_job_deleted_by_hand_is_an_interruption():
-    plan = plan_for(training_job(running()), pods=(deleted(pod(0)),))
+def test_a_batch_job_that_is_not_seen_any_more_is_asked_for_before_anything_is_ended():
+    asking = plan_for(training_job(running()), pods=(pod(0),))
+    assert asking.look_up == LookUp(job="job-1")
+    plan = plan_for(training_job(running()), pods=(pod(0),), looked_up_job=(batch_job(),))
+    assert plan.status.attempt == 1
+    assert (kinds(plan.create), plan.delete) == ([("Job", "job-1")], ())
+
+
+@pytest.mark.parametrize(
+    "found", [(), (batch_job(deleting=True),), (batch_job(owner_uid="an-earlier-uid"),)]
+)
+def test_a_batch_job_deleted_by_hand_is_an_interruption(found):
+    seen = {"pods": (deleted(pod(0)),), "looked_up_job": found}
+    plan = plan_for(training_job(running()), **seen)
     assert plan.status.attempt == 2
     assert plan.status.interruptions == 1
     assert plan.status.attempts[0].reason == Reason.JOB_DELETED
