@@ -12,7 +12,7 @@ from lepton_operator.api import names, shapes
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.names import ConditionType, FailureClass, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
-from lepton_operator.api.validation import InvalidSpec, parse_spec
+from lepton_operator.api.validation import InvalidSpec, parse_known, parse_spec
 from lepton_operator.reconcile import (
     attempts,
     children,
@@ -62,7 +62,8 @@ def decide(job: TrainingJob, observed: Observed, settings: Settings, now: dateti
         return cleanup.after_the_end(job, observed, settings, now)
     seen = job.status.model_copy(update={"observed_generation": job.generation})
     try:
-        spec = parse_spec(job.spec)
+        # What has begun did so under a version that knew all its fields.
+        spec = parse_known(job.spec) if seen.attempt > 0 else parse_spec(job.spec)
     except InvalidSpec as error:
         return fail(job, observed, seen, Reason.INVALID_SPEC, str(error), now)
     if observed.name_taken is not None:

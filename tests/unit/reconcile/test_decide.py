@@ -86,6 +86,14 @@ def test_a_job_of_another_version_of_the_operator_is_left_alone():
     assert plan_for(training_job(running()), jobs=(old,), pods=(pod(0),)).apply == ()
 
 
+def test_a_live_job_survives_an_operator_that_does_not_know_all_its_fields():
+    plan = plan_for(training_job(running(), fromTheFuture=1), jobs=(batch_job(),), pods=(pod(0),))
+    assert not is_true(plan, ConditionType.FAILED)
+    assert plan.delete == ()
+    told = condition(plan_for(training_job(fromTheFuture=1)), ConditionType.FAILED)
+    assert "spec.fromTheFuture: unknown field" in told.message
+
+
 def test_objects_of_a_deleted_job_of_this_name_are_waited_for():
     left = batch_job(owner_uid="an-earlier-uid")
     plan = plan_for(training_job(counted()), jobs=(left,))
