@@ -18,6 +18,7 @@ from lepton_operator.app.resources import (
 from lepton_operator.engine.client import Client
 from lepton_operator.engine.reflector import Reflector
 from lepton_operator.engine.resources import Resource
+from lepton_operator.engine.resync import INTERVAL, KeyAudit
 from lepton_operator.engine.store import Store
 from lepton_operator.reconcile.observed import (
     ChildView,
@@ -27,6 +28,9 @@ from lepton_operator.reconcile.observed import (
     PlainView,
     PodView,
 )
+
+OURS = f"{LABEL_MANAGED_BY}={MANAGER}"
+"""Selects the objects that an operator has made."""
 
 Key = tuple[str, str]
 Child = TypeVar("Child", bound=ChildView)
@@ -51,6 +55,7 @@ class Caches:
         namespace: str | None,
         on_change: Callable[[Key], None],
         gangs: Iterable[Gang] = (),
+        audit_seconds: float = INTERVAL,
     ) -> None:
         self._on_change = on_change
         self.training_jobs: Store[TrainingJob] = Store(
@@ -66,7 +71,7 @@ class Caches:
                 trim,
                 index=owner_key,
                 namespace=namespace,
-                label_selector=f"{LABEL_MANAGED_BY}={MANAGER}",
+                label_selector=OURS,
                 on_change=self._child_changed,
             )
 
@@ -89,6 +94,30 @@ class Caches:
             POLICIES: self._policies,
             **self._groups,
         }
+        self.audits = tuple(
+            self._audit(client, namespace, reflector, audit_seconds)
+            for reflector in self._reflectors.values()
+        )
+        """What finds events of children that were lost, and has the objects listed anew."""
+
+    @staticmethod
+    def _audit(
+        client: Client, namespace: str | None, reflector: Reflector[Any], interval: float
+    ) -> KeyAudit:
+        def list_again(_: Key) -> None:
+            reflector.request_list()
+
+        return KeyAudit(
+            client,
+            reflector.resource,
+            reflector.store.known,
+            on_missing=list_again,
+            on_unknown=list_again,
+            on_stale=list_again,
+            namespace=namespace,
+            label_selector=OURS,
+            interval=interval,
+        )
 
     @property
     def reflectors(self) -> Mapping[str, Reflector[Any]]:

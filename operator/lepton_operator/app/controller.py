@@ -32,8 +32,9 @@ log = logging.getLogger(__name__)
 STALLED_SECONDS = 120.0
 """Without a sign of work for so long the process counts as dead, and the kubelet restarts it."""
 DRAIN_SECONDS = 20.0
-AUDIT_SECONDS = 120.0
-"""Between two comparisons of the known jobs with a list of all; costs one list of metadata."""
+CHILDREN_SELDOM = 5
+"""Children are compared with a list of them so many times less often than training jobs: there are
+more of them, and no watch of theirs has gaps by design."""
 
 
 def nobodys_fault(error: Exception) -> str | None:
@@ -49,7 +50,13 @@ class Controller:
         self._options = options
         self._metrics = Metrics()
         self._queue: WorkQueue[Key] = WorkQueue()
-        self._caches = Caches(client, options.namespace, self._queue.add, gangs)
+        self._caches = Caches(
+            client,
+            options.namespace,
+            self._queue.add,
+            gangs,
+            CHILDREN_SELDOM * options.audit_seconds,
+        )
         self._listed = asyncio.Event()
         self._lease = LeaderElection(client, options.lease_namespace, options.lease_name)
         self._effects = Effects(
@@ -99,7 +106,7 @@ class Controller:
             on_unknown=self._read_later,
             on_stale=self._read_later,
             on_missing=self._caches.training_job_gone,
-            interval=AUDIT_SECONDS,
+            interval=options.audit_seconds,
         )
         self._unread: asyncio.Queue[Key] = asyncio.Queue()
         self._resync = Resync(self._caches.training_jobs.keys, self._queue)
@@ -126,6 +133,7 @@ class Controller:
             for name, coroutine in (
                 *((f"reflector {kind}", r.run()) for kind, r in self._caches.reflectors.items()),
                 ("audit", self._audit_jobs(watching)),
+                *(("audit of children", audit.run()) for audit in self._caches.audits),
                 ("reader", self._read_jobs()),
                 ("lease", self._lease.run()),
                 ("lead", self._lead()),
