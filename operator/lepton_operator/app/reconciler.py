@@ -143,9 +143,12 @@ class Reconciler:
                 break
             if pod.uid not in known:
                 path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/log"
+                # limitBytes may be exceeded slightly.
                 params = {"tailLines": str(LOG_TAIL_LINES), "limitBytes": str(LOG_TAIL_BYTES)}
                 try:
-                    known[pod.uid] = await self._client.get_text(path, params)
+                    known[pod.uid] = await self._client.get_text(
+                        path, params, most=2 * LOG_TAIL_BYTES
+                    )
                 except ApiError as error:
                     log.info("no log of pod %s/%s: %s", pod.namespace, pod.name, error)
                     known[pod.uid] = ""

@@ -97,9 +97,12 @@ class Client:
         """GET an object or a list."""
         return _object(await self._request("GET", path, params, accept=accept, **how))
 
-    async def get_text(self, path: str, params: Params | None = None, **how: Unpack[How]) -> str:
-        """GET what is no JSON, such as a log; bytes that are no UTF-8 are replaced."""
-        raw = await self._request("GET", path, params, accept="*/*", **how)
+    async def get_text(
+        self, path: str, params: Params | None = None, *, most: int, **how: Unpack[How]
+    ) -> str:
+        """GET what is no JSON of the server's own, such as a log; bytes that are no UTF-8 are
+        replaced. Raises ApiError (TooLarge) for more than `most` bytes, without reading on."""
+        raw = await self._request("GET", path, params, accept="*/*", most=most, **how)
         return raw.decode(errors="replace")
 
     async def post(
@@ -176,6 +179,7 @@ class Client:
         accept: str = JSON,
         timeout: float = TIMEOUT,  # noqa: ASYNC109
         urgent: bool = False,
+        most: int | None = None,
     ) -> bytes:
         try:
             async with asyncio.timeout(timeout):
@@ -188,7 +192,9 @@ class Client:
                     headers={"Content-Type": content_type, "Accept": accept},
                 )
                 async with response:
-                    return await response.read()
+                    if most is None:
+                        return await response.read()
+                    return await _read(response, most)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _no_answer(error) from error
 
@@ -226,6 +232,17 @@ class Client:
             if not (retry and self._login and await self._login.refused(authorization)):
                 raise _error(response, raw)
         raise AssertionError("unreachable")
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > most:
+            response.close()
+            raise ApiError(0, "TooLarge", f"the answer is longer than {most} bytes")
+    return b"".join(chunks)
 
 
 def user_agent() -> str:
