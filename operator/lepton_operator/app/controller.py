@@ -81,6 +81,7 @@ class Controller:
             board=self._board,
             pacer=self._pacer,
             on_news=self._queue.add,
+            now=client.clock.now,
         )
         self._reconciler = Reconciler(
             client=client,

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from lepton.spec.report import LastWord
@@ -50,10 +50,10 @@ class Obstacle:
     """Whether it is somebody else's object of the same name; else the API server's refusal."""
 
 
-def age(job: TrainingJob) -> float:
+def age(job: TrainingJob, now: datetime) -> float:
     """Seconds since the job's first attempt was counted; 0 before."""
     start = job.status.start_time
-    return (datetime.now(UTC) - start).total_seconds() if start is not None else 0.0
+    return (now - start).total_seconds() if start is not None else 0.0
 
 
 class Reconciler:
@@ -90,12 +90,12 @@ class Reconciler:
             self._forget(key)
             return None
         observed = await self._observe(job)
-        plan = decide(job, observed, self._settings, datetime.now(UTC))
+        plan = decide(job, observed, self._settings, self._client.clock.now())
         for _ in range(MAX_LOOK_UPS):
             if plan.look_up is None:
                 return await self._carry_out(job, plan)
             observed = await self._lookups.with_answers(plan.look_up, observed, job.namespace)
-            plan = decide(job, observed, self._settings, datetime.now(UTC))
+            plan = decide(job, observed, self._settings, self._client.clock.now())
         raise RuntimeError(f"decide asks again for what it was given: {plan.look_up}")
 
     def _forget(self, key: Key) -> None:
@@ -166,7 +166,11 @@ class Reconciler:
             # Else not even its form is touched: it may be another controller's.
             patch = merge_patch(job.raw_status, plan.status.to_json_object(), OWNED_STATUS_FIELDS)
         if patch:
-            wait = 0.0 if plan.urgent else self._pacer.wait(job.key, age(job))
+            wait = (
+                0.0
+                if plan.urgent
+                else self._pacer.wait(job.key, age(job, self._client.clock.now()))
+            )
             if wait > 0:
                 again = wait if again is None else min(again, wait)
             else:

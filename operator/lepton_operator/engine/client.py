@@ -13,6 +13,7 @@ import aiohttp
 import orjson
 
 from lepton_operator.engine import credentials
+from lepton_operator.engine.clock import ServerClock
 from lepton_operator.engine.credentials import Credentials
 from lepton_operator.engine.errors import ApiError
 from lepton_operator.engine.transport import bypasses_proxy, watched_socket
@@ -51,6 +52,8 @@ class Client:
 
     def __init__(self, host: str, login: Credentials | None = None, *, pool: int = POOL) -> None:
         self.host = host.rstrip("/")
+        self.clock = ServerClock()
+        """The API server's time."""
         self._login = login
         tls = login.ssl if login else None
         options: dict[str, Any] = {
@@ -192,9 +195,11 @@ class Client:
                     headers={"Content-Type": content_type, "Accept": accept},
                 )
                 async with response:
-                    if most is None:
-                        return await response.read()
-                    return await _read(response, most)
+                    if most is not None:
+                        # It may be a pod that speaks.
+                        return await _read(response, most)
+                    self.clock.hear(response.headers.get("Date"))
+                    return await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _no_answer(error) from error
 

@@ -10,6 +10,7 @@ from lepton_operator.api.scheduling import Gang
 from lepton_operator.app.caches import Caches
 from lepton_operator.app.metrics import Metrics
 from lepton_operator.app.reconciler import Reconciler
+from lepton_operator.engine.clock import ServerClock
 from lepton_operator.engine.effects import Effects
 from lepton_operator.progress.board import Board
 from lepton_operator.progress.pacing import Pacer
@@ -23,6 +24,8 @@ NOW = datetime.now(UTC).replace(microsecond=0).isoformat()
 
 class Server:
     """Answers as an API server that has no other objects."""
+
+    clock = ServerClock()
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
