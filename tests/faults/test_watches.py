@@ -18,11 +18,11 @@ pytestmark = pytest.mark.timeout(1800)
 WATCHED = ("leptontrainingjobs", "jobs", "pods")
 
 
-async def lived(cluster, baselines, folder, name, rule):
+async def lived(cluster, baselines, folder, name, rule, *options):
     """A life under a rule, compared with one without."""
     async with scene(cluster, folder, start=False) as here:
         here.proxy.strike(rule)
-        await here.seat.process.start()
+        await here.seat.process.start(*options)
         outcome = await live(here, LIVES[name])
         assert rule.struck, rule
         try:
@@ -193,7 +193,7 @@ async def test_row_9_lost_repeated_and_disordered_events_change_nothing(
     await side_by_side(
         partial(
             lived, cluster, baselines, tmp_path, name,
-            Rule(rule.which, rule.fault, times=rule.times),
+            Rule(rule.which, rule.fault, times=rule.times), "--audit-seconds=4",
         )
         for name in ("happy", "fails_once")
         for rule in STORIES.values()

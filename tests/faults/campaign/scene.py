@@ -60,6 +60,16 @@ class Seat:
         self.process.send(signal.SIGKILL)
         await self._revive()
 
+    def keep_alive(self) -> None:
+        """Start a successor whenever the process ends, as a kubelet does with a container."""
+        self.reviving.add(asyncio.create_task(self._keep_alive()))
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await self.process.ended()
+            await asyncio.sleep(1)
+            await self._revive()
+
     async def _revive(self) -> None:
         await self.process.kill()
         await self.free_lease()
