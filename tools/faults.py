@@ -44,6 +44,8 @@ def campaign(arguments: list[str]) -> int:
     (crd,) = (ROOT / "crds").glob("*.yaml")
     kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(crd))
     kubectl("wait", "--for=condition=Established", "--timeout=30s", "--filename", str(crd))
+    # A kind that is new is not served for a moment: kubectl asks until it is.
+    kubectl("get", "leptontrainingjobs", "--all-namespaces")
     before = installed()
     scale(dict.fromkeys(before, 0))
     try:

@@ -8,7 +8,7 @@ import pytest
 from campaign.baseline import side_by_side
 from campaign.faults import Refuse, Rule
 from campaign.lives import LIVES, live, outcome_of
-from campaign.requests import ANY_WATCH, which
+from campaign.requests import ANY_WATCH, Which, which
 from campaign.scene import scene
 from campaign.stage import Stage
 from campaign.streams import CutAfter, EndAfter, ErrorAfter, Lose, StallAfter, Swap, Twice, reaches
@@ -172,6 +172,46 @@ async def test_row_7_a_list_that_is_forbidden_is_told_by_the_probe(cluster, base
         outcome = await live(here, LIVES["happy"])
         assert (await here.seat.process.probe("/readyz"))[0] == 200
         baselines.compare("happy", outcome, here)
+
+
+async def refused_at_first(cluster, baselines, folder, which_, refusal):
+    """A life of which the start meets refusals: of a kind, or of all that tells what is served."""
+    async with scene(cluster, folder, start=False) as here:
+        rule = here.proxy.strike(Rule(which_, refusal, times=None))
+        await here.seat.process.start()
+        here.seat.keep_alive()
+        stage = Stage(here)
+        await stage.apply(workers=2)
+        await here.until("it is refused", lambda: rule.struck > 2)
+        await asyncio.sleep(5)
+        here.proxy.rules.remove(rule)
+        await here.until("the operator leads", lambda: here.seat.leads)
+        await stage.runs(1, workers=2)
+        await stage.say(40, loss=0.5)
+        await stage.end_well(workers=2)
+        baselines.compare("happy", await outcome_of(stage), here, crashes=here.seat.process.starts)
+        assert here.proxy.watching(which("watch", "leptontrainingjobs")) == 1
+
+
+async def test_row_7_what_is_refused_at_the_start_is_tried_until_it_is_allowed(
+    cluster, baselines, tmp_path
+):
+    await baselines.of("happy")
+    forbidden = Refuse(403, "Forbidden", "no rights yet")
+    missing = Refuse(404, "NotFound", "the server could not find the requested resource")
+    not_served = Which(group="training.lepton.ai")
+    training_jobs = Which(frozenset({"list", "watch"}), "leptontrainingjobs")
+    await side_by_side(
+        [
+            partial(refused_at_first, cluster, baselines, tmp_path, training_jobs, forbidden),
+            partial(refused_at_first, cluster, baselines, tmp_path, training_jobs, missing),
+            partial(refused_at_first, cluster, baselines, tmp_path, not_served, missing),
+            partial(
+                refused_at_first, cluster, baselines, tmp_path,
+                Which(resource=""), Refuse(503, "ServiceUnavailable"),
+            ),
+        ]
+    )  # fmt: skip
 
 
 STORIES = {

@@ -17,6 +17,7 @@ class ApiRequest:
     subresource: str = ""
     namespace: str = ""
     name: str = ""
+    group: str = ""
 
     @property
     def writes(self) -> bool:
@@ -44,7 +45,8 @@ def parse(method: str, path: str, query: Mapping[str, str], content_type: str) -
     else:
         verb = {"POST": "create", "PUT": "update", "DELETE": "delete"}.get(method, method.lower())
     # Of pods/NAME:PORT/proxy/PATH only the first part is a subresource.
-    return ApiRequest(verb, resource, subresource[0] if subresource else "", namespace, name)
+    group = parts[1] if parts[0] == "apis" and len(parts) > 1 else ""
+    return ApiRequest(verb, resource, subresource[0] if subresource else "", namespace, name, group)
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Which:
     resource: str | None = None
     subresource: str | None = None
     name: str | None = None
+    """How the name begins."""
+    group: str | None = None
+    """The API group; "" for the core's."""
     but_not: frozenset[str] = frozenset()
     """Resources that are left alone."""
 
@@ -65,6 +70,7 @@ class Which:
             and (self.resource is None or request.resource == self.resource)
             and (self.subresource is None or request.subresource == self.subresource)
             and (self.name is None or request.name.startswith(self.name))
+            and (self.group is None or request.group == self.group)
             and request.resource not in self.but_not
         )
 
