@@ -12,6 +12,13 @@ from campaign.baseline import Baselines
 from campaign.scene import Cluster
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report) -> None:
+    """Tell of a failure when it happens, not at the end of a campaign of twenty minutes."""
+    if report.failed:
+        print(f"\n{report.nodeid}\n{report.longreprtext}", flush=True)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """The cluster."""

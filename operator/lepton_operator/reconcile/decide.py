@@ -37,6 +37,7 @@ from lepton_operator.reconcile.conditions import (
     ready_reason,
     with_condition,
     with_phase,
+    without_detours,
 )
 from lepton_operator.reconcile.failure import Failure, NotYet
 from lepton_operator.reconcile.observed import JobView, Observed
@@ -380,7 +381,7 @@ def finish_plan(job: TrainingJob, situation: Situation, plan: Plan) -> Plan:
     workers run, phase, events, and whether its write may wait."""
     if plan.look_up is not None:
         return plan
-    old, new = job.status, with_phase(plan.status)
+    old, new = job.status, without_detours(job.status, with_phase(plan.status))
     if placement.is_due(old, new):
         unknown = placement.unknown_nodes(situation)
         if unknown:

@@ -92,7 +92,8 @@ class Forbidden:
         for counter in ("attempt", "restarts", "interruptions", "observedGeneration"):
             if new.get(counter, 0) < old.get(counter, 0):
                 self._say(seen, f"{counter} went from {old[counter]} to {new.get(counter, 0)}")
-        if new.get("attempt", 0) > 0 and new.get("restarts", 0) != new["attempt"] - 1:
+        # A resize is an attempt and no restart.
+        if new.get("attempt", 0) > 0 and new.get("restarts", 0) >= new["attempt"]:
             self._say(seen, f"{new.get('restarts')} restarts in attempt {new['attempt']}")
         for condition in new.get("conditions", ()):
             known = told.get(condition["type"])

@@ -265,6 +265,16 @@ def test_a_running_job_that_loses_readiness_still_runs():
 # The end
 
 
+def test_a_condition_that_is_as_before_has_not_moved_in_between():
+    status = running()
+    status["conditions"][0] |= {"status": "False", "reason": "PodsNotReady"}
+    pods = (ended(0, code=0), ended(1, code=0))
+    plan = plan_for(training_job(status), jobs=(batch_job(**DONE),), pods=pods, now=at(60))
+    told = condition(plan, ConditionType.PODS_READY)
+    assert (told.status, told.reason) == ("False", Reason.TRAINING_COMPLETE)
+    assert told.last_transition_time.isoformat() == "2026-01-01T11:00:05+00:00"
+
+
 def test_a_complete_job_waits_for_the_last_word_and_then_takes_it():
     job = training_job(running(), **STORED)
     jobs = (batch_job(**DONE),)
