@@ -12,7 +12,7 @@ from campaign.recorder import PATHS
 from campaign.requests import STATUS_WRITE
 from campaign.scene import scene
 from campaign.stage import Stage
-from lepton_operator.api.names import LABEL_JOB_NAME, LABEL_MANAGED_BY
+from lepton_operator.api.names import LABEL_JOB_NAME, LABEL_MANAGED_BY, MANAGER
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -130,11 +130,11 @@ async def relabelled(cluster, baselines, folder, resource, label, operator_dies)
         await here.quiet(5)
         now = {p["metadata"]["uid"] for p in here.recorder.now("pods") if running_phase(p)}
         assert now == running, f"pods of a job went since a label of its {resource} did"
-        for pod in here.recorder.now("pods"):
-            await here.api.patch(
-                f"{PATHS['pods'].format(here.namespace)}/{pod['metadata']['name']}",
-                {"metadata": {"labels": {LABEL_JOB_NAME: "job"}}},
-            )
+        if resource == "pods":
+            # Pods are the batch Job's, and not the operator's to change: who took it puts it back.
+            value = {LABEL_MANAGED_BY: MANAGER, LABEL_JOB_NAME: "job"}[label]
+            await here.api.patch(path, {"metadata": {"labels": {label: value}}})
+            await here.until("it is seen again", lambda: len(stage.running()) == 2)
         await stage.end_well(workers=2)
         baselines.compare("happy", await outcome_of(stage), here, crashes=3, edits=2)
 

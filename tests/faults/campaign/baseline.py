@@ -62,7 +62,10 @@ class Baselines:
         more = outcome.writes.needed - allowed
         # What took effect unheard is done again where that does no harm.
         unheard = sum(e.struck and e.took_effect and e.told is None for e in here.exchanges)
-        assert more.total() <= edits + unheard, f"{name} cost more than without a fault: {more}"
+        assert more.total() <= edits + unheard, (
+            f"{name} cost more than without a fault: {more}\n"
+            f"status: {outcome.writes.steps}\nwithout: {clean.writes.steps}"
+        )
         faults = sum(e.struck for e in here.exchanges) + crashes
         vain = outcome.writes.in_vain + outcome.writes.idle
         assert vain <= clean.writes.in_vain + faults, f"{outcome.writes} with {faults} faults"

@@ -143,6 +143,11 @@ def _difference(old: Json, new: Json) -> str:
     )
 
 
+def _in_short(status: Json) -> str:
+    true = [c["type"] for c in status.get("conditions", ()) if c["status"] == "True"]
+    return f"{status.get('attempt', 0)} {status.get('phase')} {' '.join(true)}".strip()
+
+
 @dataclass
 class Writes:
     """What an operator's run cost in writes. Leases are left out: they come by the clock."""
@@ -155,6 +160,8 @@ class Writes:
     """Status writes that changed nothing."""
     in_vain: int = 0
     """Sent and refused, or not sent on."""
+    steps: list[str] = field(default_factory=list)
+    """What each status said that was needed, in short."""
     told: Counter[str] = field(default_factory=Counter)
     """Events by reason; they are sent as well as can be, so a fault may lose some."""
 
@@ -184,6 +191,7 @@ def writes_of(exchanges: Iterable[Exchange]) -> Writes:
                 found.progress += 1
             else:
                 found.needed[str(request)] += 1
+                found.steps.append(_in_short(new))
         else:
             found.needed[str(request)] += 1
     return found
