@@ -7,9 +7,11 @@ import os
 
 import pytest
 
-import steps
-from campaign.baseline import Baselines
-from campaign.scene import Cluster
+pytest.register_assert_rewrite("campaign")
+
+import steps  # noqa: E402
+from campaign.baseline import Baselines  # noqa: E402
+from campaign.scene import Cluster  # noqa: E402
 
 
 @pytest.hookimpl(trylast=True)

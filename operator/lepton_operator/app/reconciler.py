@@ -80,6 +80,8 @@ class Reconciler:
         self._lookups = Lookups(client)
         self._log_tails: dict[Key, dict[str, str]] = {}
         """Of each job's failed pods without a last word, by the pod's UID; read once."""
+        self._made: dict[Key, set[tuple[str, str, str]]] = {}
+        """Objects that were made of each job: its UID, their kind and name."""
         self._obstacles: dict[Key, Obstacle] = {}
         """Why an object of a job can't be made, until decide has put it into the status."""
 
@@ -103,6 +105,7 @@ class Reconciler:
         self._pacer.forget(key)
         self._log_tails.pop(key, None)
         self._obstacles.pop(key, None)
+        self._made.pop(key, None)
 
     async def _observe(self, job: TrainingJob) -> Observed:
         children = self._caches.children_of(job.key)
@@ -197,8 +200,13 @@ class Reconciler:
 
     async def _create(self, job: TrainingJob, manifests: Iterable[Mapping[str, Any]]) -> bool:
         """Make objects; False when one can't be made for good, which decide then deals with."""
+        made = self._made.setdefault(job.key, set())
         try:
             for manifest in manifests:
+                which = (job.uid, manifest["kind"], manifest["metadata"]["name"])
+                if which in made and not await self._is_there(job):
+                    return False
+                made.add(which)
                 resource = resource_of(manifest["kind"], manifest["apiVersion"])
                 self._caches.wrote(resource, await self._effects.create(resource, dict(manifest)))
         except NameTaken as error:
@@ -212,6 +220,22 @@ class Reconciler:
                 # Quota or admission: it may pass later, and until then the user should know.
                 await self._tell(job, "Warning", names.Reason.CREATION_REFUSED, error.message)
             raise
+        return True
+
+    async def _is_there(self, job: TrainingJob) -> bool:
+        """Whether the job exists, when an object of its own has vanished: it may have gone with a
+        job that was deleted while nobody watched, and would be made and deleted for ever."""
+        try:
+            found = await self._client.get(TRAINING_JOBS.path(*job.key))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            self._caches.training_job_gone(job.key)
+            return False
+        if found["metadata"]["uid"] != job.uid:
+            self._caches.training_job_gone(job.key)
+            self._caches.training_jobs.upsert(found)
+            return False
         return True
 
     async def _tell(self, job: TrainingJob, kind: str, reason: names.Reason, text: str) -> None:
