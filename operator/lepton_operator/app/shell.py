@@ -99,13 +99,15 @@ class Watch:
         )
         self._on_restart = on_restart
         self._namespace = namespace
-        self._stop = threading.Event()
+        self._stopped = False
+        self._end: Callable[[], None] = lambda: None
+        """Ends the kopf that runs now."""
 
     async def run(self, ready: asyncio.Event) -> None:
         """Watch until `stop`; `ready` is set once kopf has begun. Raises what kopf failed with
         several times in a row."""
         failures = 0
-        while not self._stop.is_set():
+        while not self._stopped:
             started = time.monotonic()
             try:
                 await self._once(ready)
@@ -120,31 +122,37 @@ class Watch:
 
     def stop(self) -> None:
         """Have `run` return soon."""
-        self._stop.set()
+        self._stopped = True
+        self._end()
 
     async def _once(self, ready: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
-        begun = _Flag(lambda: _tell(loop, lambda _: ready.set(), {}))
+        begun = _Flag(lambda: _tell(loop, ready.set))
+
+        async def live() -> None:
+            # A flag of this loop: for others kopf has a thread wait, which outlives its failure.
+            stop, ours = asyncio.Event(), asyncio.get_running_loop()
+            self._end = lambda: _tell(ours, stop.set)
+            if self._stopped:
+                stop.set()
+            await kopf.operator(
+                registry=self._registry,
+                settings=kopf_settings(),
+                clusterwide=self._namespace is None,
+                namespaces=[self._namespace] if self._namespace else [],
+                stop_flag=stop,
+                ready_flag=begun,
+            )
 
         def work() -> None:
             error: BaseException | None = None
             try:
                 with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                    runner.run(
-                        kopf.operator(
-                            registry=self._registry,
-                            settings=kopf_settings(),
-                            clusterwide=self._namespace is None,
-                            namespaces=[self._namespace] if self._namespace else [],
-                            stop_flag=self._stop,
-                            ready_flag=begun,
-                        )
-                    )
+                    runner.run(live())
             except BaseException as failed:
                 error = failed
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(_resolve, ended, error)
+            _tell(loop, _resolve, ended, error)
 
         threading.Thread(target=work, name="kopf", daemon=True).start()
         await ended
@@ -162,12 +170,10 @@ class _Flag(threading.Event):
         self._on_set()
 
 
-def _tell(
-    loop: asyncio.AbstractEventLoop, hear: Callable[[dict[str, Any]], None], raw: dict[str, Any]
-) -> None:
-    """Hand on to another thread's loop, which may have been closed by now."""
+def _tell(loop: asyncio.AbstractEventLoop, hear: Callable[..., None], *what: Any) -> None:
+    """Have something done in another thread's loop, which may have been closed by now."""
     with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(hear, raw)
+        loop.call_soon_threadsafe(hear, *what)
 
 
 def _resolve(ended: asyncio.Future[None], error: BaseException | None) -> None:

@@ -141,7 +141,7 @@ class Scene:
             if last() != known:
                 known, since = last(), time.monotonic()
 
-    def account(self) -> str:
+    def account(self, error: BaseException) -> str:
         """What the operators said and asked, for a test that failed."""
         asked = "\n".join(
             f"{e.time:.2f} {e.request} {e.request.name} → {e.code}/{e.told}"
@@ -150,7 +150,7 @@ class Scene:
             if e.request.resource != "leases"
         )
         logs = "\n".join(seat.process.log[-20000:] for seat in self.seats)
-        (self.folder / "account.txt").write_text(f"{asked}\n{logs}")
+        (self.folder / "account.txt").write_text(f"{error}\n{asked}\n{logs}")
         return f"{self.namespace}: requests and logs are in {self.folder}"
 
 
@@ -196,7 +196,7 @@ async def scene(
                 await here.until("the operator leads", lambda: here.seat.leads)
             yield here
         except BaseException as error:
-            error.add_note(here.account())
+            error.add_note(here.account(error))
             raise
         finally:
             for seat in made:
