@@ -7,7 +7,7 @@ import pytest
 
 from campaign.baseline import AT_ONCE, side_by_side
 from campaign.faults import After, Before, Cut, Keep, Replay, Rule
-from campaign.lives import LIVES, live, outcome_of
+from campaign.lives import EVIDENCE_GOES, LIVES, live, outcome_of, without_evidence
 from campaign.requests import ANY_LIST, ANY_WRITE, Which, which
 from campaign.scene import scene
 from campaign.stage import Stage
@@ -29,13 +29,18 @@ def kill(seat, moment, may=lambda: True):
     return MOMENTS[moment](strike)
 
 
+def trim_of(name):
+    """What is left out of the ends of a life, while the operator may have been gone."""
+    return without_evidence if name in EVIDENCE_GOES else lambda end: end
+
+
 async def with_a_kill(cluster, baselines, folder, name, moment, number):
     """A life in which the operator is killed at one write; whether it came to that write."""
     async with scene(cluster, folder) as here:
         rule = here.proxy.strike(Rule(ANY_WRITE, kill(here.seat, moment), skip=number))
         outcome = await live(here, LIVES[name])
         try:
-            baselines.compare(name, outcome, here, crashes=rule.struck)
+            baselines.compare(name, outcome, here, crashes=rule.struck, trim=trim_of(name))
         except AssertionError as error:
             error.add_note(f"{name}, killed {moment} write {number}")
             raise
@@ -88,7 +93,7 @@ async def killed_again_and_again(cluster, baselines, folder, name, moment):
         rule = here.proxy.strike(Rule(ANY_WRITE, kill(here.seat, moment, may), times=None))
         outcome = await live(here, LIVES[name])
         assert here.seat.process.starts >= 6
-        baselines.compare(name, outcome, here, crashes=rule.struck)
+        baselines.compare(name, outcome, here, crashes=rule.struck, trim=trim_of(name))
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -121,14 +126,14 @@ async def restarted_with_stale_lists(cluster, baselines, folder, what, age):
         await here.seat.process.start()
         await here.until("the operator leads", lambda: here.seat.leads)
         await stage.apply(workers=2)
-        await stage.runs(1, workers=2)
+        await stage.trains(1, workers=2)
         if age == "of the last attempt":
             await here.seat.restart()
             await here.until("lists again", lambda: keeping.struck >= 2 * len(kept.answers))
         await stage.end(
             1, 1, {"rank": 1, "error": {"line": "ValueError: boom", "where": "train.py:3 in step"}}
         )
-        await stage.runs(2, workers=2)
+        await stage.trains(2, workers=2)
         here.proxy.rules.remove(keeping)
         running = {pod["metadata"]["uid"] for pod in stage.running()}
         late = Which(frozenset({"watch"}), lists.resource, but_not=lists.but_not)
@@ -159,8 +164,7 @@ async def test_row_17_what_a_job_said_last_while_the_operator_was_gone_arrives(
     async with scene(cluster, tmp_path) as here:
         stage = Stage(here)
         await stage.apply(workers=2)
-        await stage.runs(1, workers=2)
-        await stage.say(40, loss=0.5)
+        await stage.trains(1, workers=2)
         await here.seat.process.kill()
         said = {"step": 100, "totalSteps": 100, "metrics": {"loss": 0.25}}
         await stage.end(1)

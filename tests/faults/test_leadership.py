@@ -52,8 +52,7 @@ async def test_row_14_a_leader_that_is_cut_off_ends_before_another_begins(
     async with scene(cluster, tmp_path, seats=2) as here:
         standby, stage = await with_standby(here), Stage(here)
         await stage.apply(workers=2)
-        await stage.runs(1, workers=2)
-        await stage.say(40, loss=0.5)
+        await stage.trains(1, workers=2)
         await here.proxy.fall()
         assert await here.seat.process.ended() == 1
         await here.until("the standby leads", lambda: standby.leads)
@@ -72,13 +71,13 @@ async def test_row_14_a_leader_that_was_paused_writes_nothing_when_it_goes_on(
     async with scene(cluster, tmp_path, seats=2) as here:
         standby, stage = await with_standby(here), Stage(here)
         await stage.apply(workers=2)
-        await stage.runs(1, workers=2)
+        await stage.trains(1, workers=2)
         here.seat.process.send(signal.SIGSTOP)
         await stage.end(
             1, 1, {"rank": 1, "error": {"line": "ValueError: boom", "where": "train.py:3 in step"}}
         )
         await here.until("the standby leads", lambda: standby.leads)
-        await stage.runs(2, workers=2)
+        await stage.trains(2, workers=2)
         # All that has happened lies before it, unread, and seems to wait to be written.
         here.seat.process.send(signal.SIGCONT)
         assert await here.seat.process.ended() == 1

@@ -40,8 +40,7 @@ async def test_row_16_reports_that_are_no_reports_change_nothing_and_hurt_nobody
     async with scene(cluster, tmp_path) as here:
         stage = Stage(here)
         await stage.apply(workers=2)
-        await stage.runs(1, workers=2)
-        await stage.say(40, loss=0.5)
+        await stage.trains(1, workers=2)
         before = stage.status["progress"]["step"]
         pod = stage.pod(0)
         for lie in (
@@ -57,7 +56,7 @@ async def test_row_16_reports_that_are_no_reports_change_nothing_and_hurt_nobody
             assert stage.status["progress"]["step"] == before, json.dumps(lie)[:80]
         assert here.seat.process.figure("VmHWM") < MEBIBYTES * 1024
         assert (await here.seat.process.probe("/healthz"))[0] == 200
-        truth = {"step": 40, "metrics": {"loss": 0.5}, "stepsPerSecond": 1}
+        truth = {"step": 41, "metrics": {"loss": 0.5}, "stepsPerSecond": 1}
         await stage.tell(pod, {"say": truth})
         await stage.end_well(workers=2)
         baselines.compare("happy", await outcome_of(stage), here, edits=1)

@@ -43,8 +43,7 @@ async def test_row_13_a_quota_that_is_used_up_is_told_and_waited_for(cluster, ba
         assert "exceeded quota: none" in (await told())[0]
         refused = sum(e.code == 403 for e in here.exchanges)
         await here.api.delete(f"{path}/none")
-        await stage.runs(1, workers=2)
-        await stage.say(40, loss=0.5)
+        await stage.trains(1, workers=2)
         await stage.end_well(workers=2)
         again = sum(e.code == 403 for e in here.exchanges) - refused
         baselines.compare("happy", await outcome_of(stage), here, crashes=refused + again)

@@ -71,8 +71,7 @@ async def test_row_4_what_ends_while_the_api_server_is_gone_is_told_afterwards(
     async with scene(cluster, tmp_path) as here:
         stage = Stage(here)
         await stage.apply(workers=2)
-        await stage.runs(1, workers=2)
-        await stage.say(40, loss=0.5)
+        await stage.trains(1, workers=2)
         here.seat.keep_alive()
         await here.proxy.fall()
         said = {"step": 100, "totalSteps": 100, "metrics": {"loss": 0.25}}

@@ -29,15 +29,13 @@ async def recreated(cluster, baselines, folder, moment):
         elif moment == "while it runs":
             await first.runs(1, workers=2)
         else:
-            await first.runs(1, workers=2)
-            await first.say(40, loss=0.5)
+            await first.trains(1, workers=2)
             await first.end_well(workers=2)
         await first.delete()
         second = Stage(here)
         await second.apply(workers=2)
         await here.until("all that ran before is gone", lambda: len(second.running()) <= 2)
-        await second.runs(1, workers=2)
-        await second.say(40, loss=0.5)
+        await second.trains(1, workers=2)
         await second.end_well(workers=2)
         baselines.compare("happy", await outcome_of(second), here, lives=2, crashes=9)
 
@@ -67,8 +65,7 @@ async def edited(stage, annotate, number):
 
     here.proxy.strike(Rule(STATUS_WRITE, Before(edit), skip=number))
     await stage.apply(workers=2)
-    await stage.runs(1, workers=2)
-    await stage.say(40, loss=0.5)
+    await stage.trains(1, workers=2)
     await stage.end_well(workers=2)
 
 
@@ -105,7 +102,7 @@ async def test_row_12_a_service_that_a_user_deletes_is_made_again(cluster, basel
         path = f"/api/v1/namespaces/{here.namespace}/services/job"
         before = await here.api.get(path)
         await here.api.delete(path)
-        await stage.say(40, loss=0.5)
+        await stage.say(41, loss=0.5)
         await here.quiet()
         assert (await here.api.get(path))["metadata"]["uid"] != before["metadata"]["uid"]
         await stage.end_well(workers=2)
@@ -117,8 +114,7 @@ async def relabelled(cluster, baselines, folder, resource, label, operator_dies)
     async with scene(cluster, folder) as here:
         stage = Stage(here)
         await stage.apply(workers=2)
-        await stage.runs(1, workers=2)
-        await stage.say(40, loss=0.5)
+        await stage.trains(1, workers=2)
         running = {pod["metadata"]["uid"] for pod in stage.running()}
         there = (
             stage.children("jobs")[0] if resource == "jobs" else stage.pod(1)

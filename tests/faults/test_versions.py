@@ -54,7 +54,7 @@ async def test_row_20_an_upgrade_and_a_downgrade_restart_no_pod_and_keep_what_th
         try:
             await upgraded(here, stage)
             assert {pod["metadata"]["uid"] for pod in stage.running()} == running
-            await stage.say(40, loss=0.5)
+            await stage.say(41, loss=0.5)
             await stage.end_well(workers=2)
             outcome = await outcome_of(stage)
             assert outcome.end["status"].pop("fromTheFuture") == "kept"

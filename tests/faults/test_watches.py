@@ -7,7 +7,7 @@ import pytest
 
 from campaign.baseline import side_by_side
 from campaign.faults import Refuse, Rule
-from campaign.lives import LIVES, live, outcome_of
+from campaign.lives import LIVES, live, outcome_of, without_evidence
 from campaign.requests import ANY_WATCH, Which, which
 from campaign.scene import scene
 from campaign.stage import Stage
@@ -80,22 +80,16 @@ class Gap:
             self._here.proxy.strike(Rule(rule.which, self._end))
 
 
-def without_evidence(end):
-    """An end without what only pods could tell that are gone."""
-    attempts = [(a["number"], a["class"]) for a in end["status"]["attempts"]]
-    return {**end, "status": {**end["status"], "attempts": attempts}}
-
-
 async def pod_lost_in_a_gap(cluster, baselines, folder, in_band):
     """A worker is deleted, and all pods of its attempt go, while nobody watches pods."""
     async with scene(cluster, folder) as here:
         stage = Stage(here)
         await stage.apply(workers=2)
-        await stage.runs(1, workers=2)
+        await stage.trains(1, workers=2)
         async with Gap(here, "pods", in_band=in_band):
             await stage.delete_pod(1)
             await here.until("all are gone", lambda: not stage.running())
-        await stage.runs(2, workers=2)
+        await stage.trains(2, workers=2)
         await stage.end_well(workers=2)
         baselines.compare("pod_deleted", await outcome_of(stage), here, trim=without_evidence)
 
@@ -105,11 +99,11 @@ async def batch_job_lost_in_a_gap(cluster, baselines, folder, in_band):
     async with scene(cluster, folder) as here:
         stage = Stage(here)
         await stage.apply()
-        await stage.runs()
+        await stage.trains(1)
         async with Gap(here, "jobs", "pods", in_band=in_band):
             await stage.delete_batch_job()
             await here.until("all are gone", lambda: not stage.children("pods"))
-        await stage.runs(2)
+        await stage.trains(2)
         await stage.end_well()
         baselines.compare("job_deleted", await outcome_of(stage), here)
 
@@ -126,8 +120,7 @@ async def job_made_in_a_gap(cluster, baselines, folder, in_band):
             await here.until("its pods are gone", lambda: not first.children("pods"))
             second = Stage(here)
             await second.apply(workers=2)
-        await second.runs(1, workers=2)
-        await second.say(40, loss=0.5)
+        await second.trains(1, workers=2)
         await second.end_well(workers=2)
         outcome = await outcome_of(second)
         baselines.compare("happy", outcome, here, lives=2)
@@ -186,8 +179,7 @@ async def refused_at_first(cluster, baselines, folder, which_, refusal):
         await asyncio.sleep(5)
         here.proxy.rules.remove(rule)
         await here.until("the operator leads", lambda: here.seat.leads)
-        await stage.runs(1, workers=2)
-        await stage.say(40, loss=0.5)
+        await stage.trains(1, workers=2)
         await stage.end_well(workers=2)
         baselines.compare("happy", await outcome_of(stage), here, crashes=here.seat.process.starts)
         assert here.proxy.watching(which("watch", "leptontrainingjobs")) == 1

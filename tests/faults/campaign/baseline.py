@@ -57,7 +57,7 @@ class Baselines:
         """
         clean = self._known[name]
         assert not outcome.forbidden, outcome.forbidden
-        assert trim(outcome.end) == trim(clean.end)
+        assert trim(outcome.end) == trim(clean.end), name
         allowed = Counter({kind: lives * count for kind, count in clean.writes.needed.items()})
         more = outcome.writes.needed - allowed
         # What took effect unheard is done again where that does no harm.

@@ -120,6 +120,11 @@ class Stage:
 
         await self.scene.until(f"attempt {attempt} of {workers} runs", look)
 
+    async def trains(self, attempt: int = 1, workers: int = 1) -> None:
+        """Wait until so many workers run, and have the first one report a step."""
+        await self.runs(attempt, workers)
+        await self.say(40 + attempt, loss=0.5)
+
     async def reaches(self, phase: str) -> None:
         """Wait for a phase."""
         await self.scene.until(f"is {phase}", lambda: self.status.get("phase") == phase)
