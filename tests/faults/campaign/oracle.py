@@ -155,7 +155,8 @@ class Writes:
     needed: Counter[str] = field(default_factory=Counter)
     """Those that took effect, by verb and resource, but for what follows."""
     progress: int = 0
-    """Status writes of progress and counts of workers alone: how many is a matter of time."""
+    """Status writes of progress and counts of workers alone, or that say once more what was said
+    before: how many is a matter of time."""
     idle: int = 0
     """Status writes that changed nothing."""
     in_vain: int = 0
@@ -170,6 +171,7 @@ def writes_of(exchanges: Iterable[Exchange]) -> Writes:
     """Count what an operator wrote."""
     found = Writes()
     status: dict[str, Json] = {}
+    said: set[tuple[Any, ...]] = set()
     for exchange in exchanges:
         request = exchange.request
         if not request.writes or request.resource == "leases":
@@ -185,11 +187,14 @@ def writes_of(exchanges: Iterable[Exchange]) -> Writes:
             old, new = status.get(uid, {}), answer.get("status") or {}
             status[uid] = new
             read = LeptonTrainingJobStatus.read
+            # A worker may be seen not to be ready before it is seen to be done, or may not.
+            says = (uid, _in_short(new), new.get("observedGeneration"), new.get("memory"))
             if old == new:
                 found.idle += 1
-            elif old and not is_urgent(read(old), read(new)):
+            elif says in said or (old and not is_urgent(read(old), read(new))):
                 found.progress += 1
             else:
+                said.add(says)
                 found.needed[str(request)] += 1
                 found.steps.append(_in_short(new))
         else:
