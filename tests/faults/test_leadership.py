@@ -7,11 +7,13 @@ import shutil
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import campaign
+from campaign.baseline import side_by_side
 from campaign.faults import Before, Delay, Rule
 from campaign.lives import fails_once, live, outcome_of
 from campaign.requests import STATUS_WRITE
@@ -122,16 +124,15 @@ async def test_row_14_a_clock_that_is_moved_by_an_hour_changes_neither_leader_no
         baselines.compare("fails_once", outcome, here)
 
 
-JOBS = 60
+JOBS = 200
 
 
 async def test_row_21_sigterm_under_load_loses_nothing_and_hands_over_at_once(cluster, tmp_path):
     async with scene(cluster, tmp_path, seats=2) as here:
         standby = await with_standby(here)
-        here.proxy.strike(Rule(STATUS_WRITE, Delay(0.5), times=None))
+        here.proxy.strike(Rule(STATUS_WRITE, Delay(1), times=None))
         stages = [Stage(here, f"job-{number:02d}") for number in range(JOBS)]
-        for stage in stages:
-            await stage.apply(suspend=True)
+        await side_by_side((partial(s.apply, suspend=True) for s in stages), at_once=16)
         await here.until("some are done", lambda: sum(bool(s.status) for s in stages) >= JOBS // 4)
         asked = time.monotonic()
         here.seat.process.send(signal.SIGTERM)
