@@ -45,7 +45,7 @@ async def test_row_16_reports_that_are_no_reports_change_nothing_and_hurt_nobody
         pod = stage.pod(0)
         for lie in (
             {"step": -1},
-            {"step": 10**30},
+            {"step": 10**19},
             {"step": "many"},
             {"step": 50, "metrics": {"loss": "x" * 10_000_000}},
             {"step": 50, "metrics": {f"m{n}": 0.5 for n in range(400_000)}},

@@ -171,6 +171,9 @@ def start_attempt(situation: Situation) -> Plan:
     look_up = LookUp(
         limits=memory.has_grown(status) and observed.limits is None,
         nodes=bool(suspects) and observed.nodes is None,
+        pods_of=situation.job.name
+        if observed.job_vanished and not observed.pods_looked_up
+        else None,
     )
     if look_up:
         return Plan(status, look_up=look_up)

@@ -41,9 +41,12 @@ class LookUp:
     """Regions of these nodes."""
     job: str | None = None
     """The batch Job of this name."""
+    pods_of: str | None = None
+    """The pods of the training job of this name, whatever a cache has of them."""
 
     def __bool__(self) -> bool:
-        return self.limits or self.nodes or bool(self.regions_of) or self.job is not None
+        named = (self.job, self.pods_of)
+        return self.limits or self.nodes or bool(self.regions_of) or any(named)
 
 
 @dataclass(frozen=True)

@@ -36,3 +36,21 @@ async def test_children_that_differ_from_a_list_of_them_are_listed_anew(
     assert len(server.asked) == len(caches.reflectors)
     selected = {"labelSelector": "app.kubernetes.io/managed-by=lepton-operator", "limit": "500"}
     assert all(params == selected for _, params in server.asked)
+
+
+def test_a_batch_job_that_goes_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    caches = Caches(Server(), "team", lambda _: None)  # type: ignore[arg-type]
+    labels = {"training.lepton.ai/job-name": "job", "training.lepton.ai/attempt": "1"}
+    batch = {
+        "metadata": {
+            "namespace": "team", "name": "job-1", "uid": "u", "resourceVersion": "5",
+            "labels": labels,
+        }
+    }  # fmt: skip
+    jobs = caches.reflectors["jobs.batch"].store
+    jobs.upsert(batch)
+    assert not caches.children_of(("team", "job")).job_vanished
+    jobs.delete(batch)
+    assert caches.children_of(("team", "job")).job_vanished
+    monkeypatch.setattr("lepton_operator.app.caches.VANISHED_SECONDS", 0.0)
+    assert not caches.children_of(("team", "job")).job_vanished

@@ -86,6 +86,16 @@ def test_a_job_of_another_version_of_the_operator_is_left_alone():
     assert plan_for(training_job(running()), jobs=(old,), pods=(pod(0),)).apply == ()
 
 
+def test_pods_that_no_watch_has_told_of_yet_are_looked_up_when_a_job_has_just_gone():
+    job = training_job(counted())
+    asking = plan_for(job, job_vanished=True)
+    assert asking.look_up == LookUp(pods_of="job")
+    left = pod(0, owner_uid="of-an-earlier-job")
+    seen = {"job_vanished": True, "pods_looked_up": True}
+    assert plan_for(job, pods=(left,), **seen).create == ()
+    assert kinds(plan_for(job, **seen).create) == [("Job", "job-1")]
+
+
 def test_a_live_job_survives_an_operator_that_does_not_know_all_its_fields():
     plan = plan_for(training_job(running(), fromTheFuture=1), jobs=(batch_job(),), pods=(pod(0),))
     assert not is_true(plan, ConditionType.FAILED)
