@@ -70,9 +70,9 @@ async def test_row_16_numbers_that_can_not_be_are_shown_within_bounds(cluster, t
         await stage.say(150, total=100, loss=0.5)
         assert stage.status["progress"]["percent"] == 100
         assert stage.status["phase"] == "Running", "only its end is its end"
-        names = {f"metric-{'x' * 300}-{n}": float(n) for n in range(60)}
+        names = {f"metric-{'x' * 200}-{n}": float(n) for n in range(40)}
         await stage.tell(
-            stage.pod(0), {"say": {"step": 7, "message": "\x1b" * 9000, "metrics": names}}
+            stage.pod(0), {"say": {"step": 7, "message": "\x1b" * 2000, "metrics": names}}
         )
         await here.until("shows step 7", lambda: stage.status["progress"]["step"] == 7)
         assert len(stage.status["metrics"]) <= 16
