@@ -7,10 +7,10 @@ export CLUSTER
 BENCH_DIR := build/bench
 
 .PHONY: help demo test test-unit test-e2e test-extras lint format docs images crds lock run install \
-        cluster-up cluster-down test-faults bench-library bench-scale bench-serving clean
+        cluster-up cluster-down test-faults test-faults-long bench-library bench-scale bench-serving clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/ready  ## from nothing to a trained agent on a real Kubernetes
 	@$(PYTHON) tools/demo.py
@@ -61,6 +61,12 @@ clean: cluster-down  ## remove what the targets made, but for the caches outside
 .venv/ready: requirements/dev.txt requirements/bootstrap.txt pyproject.toml tools/setup
 	@tools/setup
 
+test-faults: .venv/ready  ## the fault campaign, row by row: docs/reliability.md; TESTS= narrows it
+	@$(PYTHON) tools/faults.py -m "not long" $(if $(TESTS),-k "$(TESTS)")
+
+test-faults-long: .venv/ready  ## its long half: two minutes without an API server, an hour of churn, …
+	@$(PYTHON) tools/faults.py -m long $(if $(TESTS),-k "$(TESTS)")
+
 bench-library: .venv/ready  ## the training library against its peers; PARTS=, SEEDS=, ONLY= narrow it
 	@tools/bench_library $(if $(PARTS),--parts $(PARTS)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(ONLY),--only $(ONLY))
 
@@ -71,5 +77,5 @@ bench-scale: .venv/ready  ## thousands of jobs beside plain Jobs; PARTS=, SIZES=
 	@$(PYTHON) tests/perf/scale $(if $(PARTS),--parts $(PARTS)) $(if $(SIZES),--sizes $(SIZES)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FULL),--full)
 
 # Named now so that their names are settled; each says so and fails until it does its work.
-test-faults bench-serving:  ## not there yet
+bench-serving:  ## not there yet
 	@echo "make $@: not there yet; see CHANGELOG.md for what is planned" >&2; exit 1

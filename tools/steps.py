@@ -73,3 +73,14 @@ def kubectl(*arguments: str, stdin: str | None = None) -> str:
 def python(*arguments: str) -> None:
     """Run one of the project's own programs, its output on the terminal."""
     run(sys.executable, *arguments)
+
+
+def cluster_is_up() -> bool:
+    """Whether the embedded cluster answers already."""
+    if not (ROOT / ".cluster" / "kubeconfig").exists():
+        return False
+    try:
+        kubectl("get", "--raw", "/readyz", "--request-timeout=3s")
+    except StepError:
+        return False
+    return True

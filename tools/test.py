@@ -8,18 +8,7 @@ import sys
 
 import install
 from lint import lint
-from steps import EXISTING, ROOT, StepError, environment, kubectl, python, say
-
-
-def cluster_is_up() -> bool:
-    """Whether the embedded cluster answers already."""
-    if not (ROOT / ".cluster" / "kubeconfig").exists():
-        return False
-    try:
-        kubectl("get", "--raw", "/readyz", "--request-timeout=3s")
-    except StepError:
-        return False
-    return True
+from steps import EXISTING, ROOT, StepError, cluster_is_up, environment, python, say
 
 
 def main() -> int:

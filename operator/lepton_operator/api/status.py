@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from lepton.spec.report import Evaluation
 from lepton_operator.api.names import FailureClass, Phase
+from lepton_operator.api.versions import leave_out
 
 MAX_ATTEMPTS_LISTED = 10
 
@@ -274,9 +275,7 @@ class LeptonTrainingJobStatus(StatusModel):
                 problem["loc"][:-1] if problem["type"] == "missing" else problem["loc"]
                 for problem in found
             }
-            # From the end, so that the indices of list items stay true.
-            for path in sorted(wrong, key=_by_position, reverse=True):
-                _leave_out(rest, path)
+            leave_out(rest, wrong)
         return cls()
 
     def condition(self, kind: str) -> Condition | None:
@@ -287,22 +286,3 @@ class LeptonTrainingJobStatus(StatusModel):
         """Whether the condition of this type is True."""
         found = self.condition(kind)
         return found is not None and found.status == "True"
-
-
-def _by_position(path: tuple[int | str, ...]) -> list[tuple[bool, int | str]]:
-    return [(isinstance(step, int), step) for step in path]
-
-
-def _leave_out(value: Any, path: tuple[int | str, ...]) -> None:
-    """Remove what stands at the path, or the deepest that exists on the way to it."""
-    holder: tuple[Any, int | str] | None = None
-    for step in path:
-        try:
-            inner = value[step]
-        except (KeyError, IndexError, TypeError):
-            break
-        holder = value, step
-        value = inner
-    if holder is not None:
-        container, step = holder
-        del container[step]

@@ -16,13 +16,16 @@ from pydantic_core import ErrorDetails
 from lepton.spec.hyperparameters import validate_hyperparameters
 from lepton_operator.api import names
 from lepton_operator.api.spec import LeptonTrainingJobSpec
+from lepton_operator.api.versions import Path, leave_out
 
 
 class InvalidSpec(ValueError):  # noqa: N818
     """The specification can't be run; `problems` says where and why, one line each."""
 
-    def __init__(self, problems: Iterable[str]) -> None:
+    def __init__(self, problems: Iterable[str], unknown: Iterable[Path] = ()) -> None:
         self.problems = tuple(problems)
+        self.unknown = tuple(unknown)
+        """Where fields stand that there are none of."""
         super().__init__("; ".join(self.problems))
 
 
@@ -31,13 +34,35 @@ def parse_spec(raw: Mapping[str, Any]) -> LeptonTrainingJobSpec:
     return _parse_text(json.dumps(raw, sort_keys=True))
 
 
+def parse_known(raw: Mapping[str, Any]) -> LeptonTrainingJobSpec:
+    """The same without the fields that this version does not know. The API server lets none pass
+    that its CRD has not: a newer version's has, and what runs by it must survive an older operator.
+    """
+    return _parse_known_text(json.dumps(raw, sort_keys=True))
+
+
+@lru_cache(maxsize=256)
+def _parse_known_text(text: str) -> LeptonTrainingJobSpec:
+    try:
+        return _parse_text(text)
+    except InvalidSpec as error:
+        if not error.unknown:
+            raise
+        unknown = error.unknown
+    rest = json.loads(text)
+    leave_out(rest, unknown)
+    return parse_spec(rest)
+
+
 @lru_cache(maxsize=256)
 def _parse_text(text: str) -> LeptonTrainingJobSpec:
     # From JSON and strictly, as the API server reads: "2" is no number there.
     try:
         spec = LeptonTrainingJobSpec.model_validate_json(text, strict=True)
     except ValidationError as error:
-        raise InvalidSpec(unique(problem(e) for e in error.errors())) from None
+        found = error.errors()
+        unknown = [e["loc"] for e in found if e["type"] == "extra_forbidden"]
+        raise InvalidSpec(unique(problem(e) for e in found), unknown) from None
     if spec.agent is not None and spec.agent.hyperparameters:
         try:
             validate_hyperparameters(spec.agent.algorithm, spec.agent.hyperparameters)

@@ -1,5 +1,6 @@
 """What the operator knows of the cluster: training jobs from kopf, children from reflectors."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from lepton_operator.engine.client import Client
 from lepton_operator.engine.queue import Lane
 from lepton_operator.engine.reflector import Reflector
 from lepton_operator.engine.resources import Resource
+from lepton_operator.engine.resync import INTERVAL, KeyAudit
 from lepton_operator.engine.store import Store
 from lepton_operator.reconcile.observed import (
     ChildView,
@@ -28,6 +30,12 @@ from lepton_operator.reconcile.observed import (
     PlainView,
     PodView,
 )
+
+OURS = f"{LABEL_MANAGED_BY}={MANAGER}"
+"""Selects the objects that an operator has made."""
+
+VANISHED_SECONDS = 10.0
+"""For how long the watch of pods may be behind that of Jobs, and more."""
 
 Key = tuple[str, str]
 Child = TypeVar("Child", bound=ChildView)
@@ -52,8 +60,11 @@ class Caches:
         namespace: str | None,
         on_change: Callable[[Key, Lane], None],
         gangs: Iterable[Gang] = (),
+        audit_seconds: float = INTERVAL,
     ) -> None:
         self._on_change = on_change
+        self._vanished: dict[Key, float] = {}
+        """When a batch Job was last seen to go, by its training job; the latest last."""
         self.training_jobs: Store[TrainingJob] = Store(
             TrainingJob.from_object, self._training_job_changed
         )
@@ -67,7 +78,7 @@ class Caches:
                 trim,
                 index=owner_key,
                 namespace=namespace,
-                label_selector=f"{LABEL_MANAGED_BY}={MANAGER}",
+                label_selector=OURS,
                 on_change=self._child_changed,
             )
 
@@ -90,6 +101,30 @@ class Caches:
             POLICIES: self._policies,
             **self._groups,
         }
+        self.audits = tuple(
+            self._audit(client, namespace, reflector, audit_seconds)
+            for reflector in self._reflectors.values()
+        )
+        """What finds events of children that were lost, and has the objects listed anew."""
+
+    @staticmethod
+    def _audit(
+        client: Client, namespace: str | None, reflector: Reflector[Any], interval: float
+    ) -> KeyAudit:
+        def list_again(_: Key) -> None:
+            reflector.request_list()
+
+        return KeyAudit(
+            client,
+            reflector.resource,
+            reflector.store.known,
+            on_missing=list_again,
+            on_unknown=list_again,
+            on_stale=list_again,
+            namespace=namespace,
+            label_selector=OURS,
+            interval=interval,
+        )
 
     @property
     def reflectors(self) -> Mapping[str, Reflector[Any]]:
@@ -108,7 +143,20 @@ class Caches:
             claims=self._claims.store.by_index(key),
             policies=self._policies.store.by_index(key),
             groups=tuple(g for r in self._groups.values() for g in r.store.by_index(key)),
+            job_vanished=self._vanished_lately(key),
         )
+
+    def _vanished_lately(self, key: Key) -> bool:
+        since = self._vanished.get(key)
+        return since is not None and time.monotonic() - since < VANISHED_SECONDS
+
+    def _note_vanished(self, key: Key) -> None:
+        now = time.monotonic()
+        self._vanished.pop(key, None)
+        self._vanished[key] = now
+        # The oldest come first.
+        while self._vanished and now - next(iter(self._vanished.values())) >= VANISHED_SECONDS:
+            del self._vanished[next(iter(self._vanished))]
 
     def training_job_gone(self, key: Key) -> None:
         """Drop a training job that is known and does not exist any more."""
@@ -148,6 +196,8 @@ class Caches:
                 self._on_change(job.key, Lane.NEW if is_new else Lane.CHANGED)
 
     def _child_changed(self, old: ChildView | None, new: ChildView | None) -> None:
+        if isinstance(old, JobView) and old.job and (new is None or new.uid != old.uid):
+            self._note_vanished((old.namespace, old.job))
         for view in (old, new):
             key = owner_key(view) if view is not None else None
             if key is not None:

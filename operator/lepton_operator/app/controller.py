@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ from lepton_operator.api.names import ConditionType
 from lepton_operator.api.scheduling import Gang
 from lepton_operator.app import probes, shell
 from lepton_operator.app.caches import Caches, Key
-from lepton_operator.app.discovery import offered_gangs
+from lepton_operator.app.discovery import offered_gangs, require_training_jobs
 from lepton_operator.app.metrics import Metrics, StateCollector
 from lepton_operator.app.options import Options
 from lepton_operator.app.reconciler import Reconciler
@@ -32,8 +33,11 @@ log = logging.getLogger(__name__)
 STALLED_SECONDS = 120.0
 """Without a sign of work for so long the process counts as dead, and the kubelet restarts it."""
 DRAIN_SECONDS = 20.0
-AUDIT_SECONDS = 120.0
-"""Between two comparisons of the known jobs with a list of all; costs one list of metadata."""
+KOPF_SECONDS = 3.0
+"""For its end, when all that matters has ended."""
+CHILDREN_SELDOM = 5
+"""Children are compared with a list of them so many times less often than training jobs: there are
+more of them, and no watch of theirs has gaps by design."""
 
 
 def nobodys_fault(error: Exception) -> str | None:
@@ -49,8 +53,16 @@ class Controller:
         self._options = options
         self._metrics = Metrics()
         self._queue: WorkQueue[Key] = WorkQueue()
-        self._caches = Caches(client, options.namespace, self._queue.add, gangs)
+        self._caches = Caches(
+            client,
+            options.namespace,
+            self._queue.add,
+            gangs,
+            CHILDREN_SELDOM * options.audit_seconds,
+        )
         self._listed = asyncio.Event()
+        self._gap = asyncio.Event()
+        """Whether the watch of training jobs had a gap that nobody has looked into."""
         self._lease = LeaderElection(client, options.lease_namespace, options.lease_name)
         self._effects = Effects(
             client,
@@ -74,6 +86,7 @@ class Controller:
             board=self._board,
             pacer=self._pacer,
             on_news=self._queue.add,
+            now=client.clock.now,
         )
         self._reconciler = Reconciler(
             client=client,
@@ -99,9 +112,10 @@ class Controller:
             on_unknown=self._read_later,
             on_stale=self._read_later,
             on_missing=self._caches.training_job_gone,
-            interval=AUDIT_SECONDS,
+            interval=options.audit_seconds,
         )
         self._unread: asyncio.Queue[Key] = asyncio.Queue()
+        self._failed = False
         self._resync = Resync(self._caches.training_jobs.keys, self._queue)
         self._metrics.registry.register(
             StateCollector(
@@ -115,6 +129,15 @@ class Controller:
     async def run(self) -> int:
         """Run until a signal or until leadership is lost; returns the exit code."""
         stop, watching = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        watch = shell.Watch(
+            on_seen=self._caches.training_jobs.upsert,
+            on_deleted=self._caches.training_jobs.delete,
+            on_restart=self._gap.set,
+            namespace=self._options.namespace,
+        )
         server = await probes.serve(
             self._options.port,
             unhealthy=self._unhealthy,
@@ -126,24 +149,22 @@ class Controller:
             for name, coroutine in (
                 *((f"reflector {kind}", r.run()) for kind, r in self._caches.reflectors.items()),
                 ("audit", self._audit_jobs(watching)),
+                ("audit after a gap", self._audit_after_gaps()),
+                *(("audit of children", audit.run()) for audit in self._caches.audits),
                 ("reader", self._read_jobs()),
                 ("lease", self._lease.run()),
                 ("lead", self._lead()),
                 ("stop on loss", self._stop_on_loss(stop)),
             )
         ]
-        for task in background:
+        kopf = asyncio.create_task(watch.run(watching), name="watch")
+        for task in (*background, kopf):
             task.add_done_callback(lambda done: self._stop_on_failure(done, stop))
         try:
-            await shell.watch(
-                on_seen=self._caches.training_jobs.upsert,
-                on_deleted=self._caches.training_jobs.delete,
-                namespace=self._options.namespace,
-                stop=stop,
-                ready=watching,
-            )
+            await stop.wait()
         finally:
             log.info("stopping")
+            watch.stop()
             await self._workers.stop(DRAIN_SECONDS)
             for task in background:
                 task.cancel()
@@ -151,7 +172,8 @@ class Controller:
             await self._lease.stop()
             await self._fetch.close()
             await server.cleanup()
-        return 1 if self._lease.lost.is_set() else 0
+            await asyncio.wait([kopf], timeout=KOPF_SECONDS)
+        return 1 if self._lease.lost.is_set() or self._failed else 0
 
     async def _lead(self) -> None:
         """Work on jobs, but only as the leader and with full caches."""
@@ -173,6 +195,7 @@ class Controller:
 
     def _stop_on_failure(self, done: asyncio.Task[Any], stop: asyncio.Event) -> None:
         if not done.cancelled() and (error := done.exception()) is not None:
+            self._failed = True
             log.error("%s ended: %s", done.get_name(), error, exc_info=error)
             stop.set()
 
@@ -188,6 +211,18 @@ class Controller:
                 log.warning("training jobs can't be listed: %s", error)
                 await asyncio.sleep(2)
         await self._audit.run()
+
+    async def _audit_after_gaps(self) -> None:
+        """kopf tells of all that is there when it begins anew, and not of what went meanwhile."""
+        while True:
+            await self._gap.wait()
+            self._gap.clear()
+            try:
+                await self._audit.audit()
+            except ApiError as error:
+                log.warning("training jobs can't be compared with a list of them: %s", error)
+                await asyncio.sleep(2)
+                self._gap.set()
 
     def _read_later(self, key: Key) -> None:
         self._unread.put_nowait(key)
@@ -237,6 +272,7 @@ async def run(options: Options) -> int:
     """Connect and run the operator; returns the exit code."""
     client = await Client.connect()
     try:
+        await require_training_jobs(client)
         gangs = await offered_gangs(client)
         log.info("gangs on offer", extra={"gangs": sorted(gangs)})
         return await Controller(client, options, gangs).run()

@@ -1,5 +1,6 @@
 """Which of those who start all workers or none the API server offers; asked once, at the start."""
 
+from lepton_operator.api import names
 from lepton_operator.api.scheduling import Gang
 from lepton_operator.engine.client import ApiError, Client
 from lepton_operator.reconcile.gangs import POD_GROUPS
@@ -15,6 +16,14 @@ object, only that it is there, in whatever version."""
 async def offered_gangs(client: Client) -> frozenset[Gang]:
     """Whose API is there. Raises ApiError when the server does not answer."""
     return frozenset([gang for gang in PATHS if await _offers(client, *PATHS[gang])])
+
+
+async def require_training_jobs(client: Client) -> None:
+    """Raises ApiError while the API server does not serve our own kind: kopf looks once, and would
+    watch nothing for ever."""
+    if not await _offers(client, f"/apis/{names.API_VERSION}", names.PLURAL):
+        text = f"{names.PLURAL}.{names.GROUP} is not served: install its CustomResourceDefinition"
+        raise ApiError(404, "NotFound", text)
 
 
 async def _offers(client: Client, path: str, resource: str | None) -> bool:

@@ -54,4 +54,6 @@ def configure(log_format: str, level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # kopf tells every step of every event at INFO; what matters of it comes as warnings.
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    # That signals are not its own is meant.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

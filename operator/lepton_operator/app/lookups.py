@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-from lepton_operator.app.resources import LIMIT_RANGES, NODES, QUOTAS
+from lepton_operator.api.names import LABEL_JOB_NAME
+from lepton_operator.app.resources import JOBS, LIMIT_RANGES, NODES, PODS, QUOTAS
 from lepton_operator.engine.client import JSON, ApiError, Client
 from lepton_operator.engine.resources import Resource
-from lepton_operator.reconcile.observed import MemoryLimits, NodeView, Observed
+from lepton_operator.reconcile.observed import JobView, MemoryLimits, NodeView, Observed, PodView
 from lepton_operator.reconcile.plan import LookUp
 from lepton_operator.reconcile.scheduling import REGION
 
@@ -39,9 +40,23 @@ class Lookups:
             # Trimmed one by one: a node says a lot about itself.
             nodes = [NodeView.from_object(item) async for item in self._list(NODES)]
             observed = replace(observed, nodes=tuple(nodes))
+        if wanted.job is not None:
+            observed = replace(observed, looked_up_job=await self._job(namespace, wanted.job))
+        if wanted.pods_of is not None:
+            selected = {"labelSelector": f"{LABEL_JOB_NAME}={wanted.pods_of}"}
+            pods = [PodView.from_object(i) async for i in self._list(PODS, namespace, **selected)]
+            observed = replace(observed, pods=tuple(pods), pods_looked_up=True)
         if wanted.regions_of:
             observed = replace(observed, regions=await self._regions(wanted.regions_of))
         return observed
+
+    async def _job(self, namespace: str, name: str) -> tuple[JobView, ...]:
+        try:
+            return (JobView.from_object(await self._client.get(JOBS.path(namespace, name))),)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return ()
 
     async def _regions(self, names: frozenset[str]) -> dict[str, str | None]:
         """Regions by node; of a node that has none, is gone, or is not ours to see, None."""
@@ -64,10 +79,15 @@ class Lookups:
         return found
 
     async def _list(
-        self, resource: Resource, namespace: str | None = None, *, accept: str = JSON
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        accept: str = JSON,
+        **select: str,
     ) -> AsyncIterator[dict[str, Any]]:
         """All objects, page by page; none where we may not see them."""
-        params = {"limit": str(PAGE)}
+        params = {"limit": str(PAGE), **select}
         while True:
             try:
                 page = await self._client.get(resource.path(namespace), params, accept=accept)

@@ -30,6 +30,8 @@ class Options:
     workers: int
     write_rate: float
     progress_seconds: float
+    audit_seconds: float
+    """Between two comparisons of the known training jobs with a list of all."""
 
 
 def labels(text: str) -> tuple[tuple[str, str], ...]:
@@ -89,6 +91,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=10.0,
         help="shortest time between two progress writes of one job (%(default)s)",
+    )
+    parser.add_argument(
+        "--audit-seconds",
+        type=float,
+        default=120.0,
+        help="time between two comparisons of what watches have told with a list of what is there;"
+        " costs one list of metadata, of the objects of jobs a fifth as often (%(default)s)",
     )
     parser.add_argument(
         "--max-interruptions",
@@ -161,4 +170,5 @@ def from_arguments(arguments: argparse.Namespace) -> Options:
         workers=arguments.workers,
         write_rate=arguments.write_rate,
         progress_seconds=arguments.progress_seconds,
+        audit_seconds=arguments.audit_seconds,
     )

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from lepton.spec.report import LastWord
@@ -74,6 +73,8 @@ class Reconciler:
         self._lookups = Lookups(client)
         self._log_tails: dict[Key, dict[str, str]] = {}
         """Of each job's failed pods without a last word, by the pod's UID; read once."""
+        self._made: dict[Key, set[tuple[str, str, str]]] = {}
+        """Objects that were made of each job: its UID, their kind and name."""
         self._obstacles: dict[Key, Obstacle] = {}
         """Why an object of a job can't be made, until decide has put it into the status."""
 
@@ -84,12 +85,12 @@ class Reconciler:
             self._forget(key)
             return None
         observed = await self._observe(job)
-        plan = decide(job, observed, self._settings, datetime.now(UTC))
+        plan = decide(job, observed, self._settings, self._client.clock.now())
         for _ in range(MAX_LOOK_UPS):
             if plan.look_up is None:
                 return await self._carry_out(job, plan)
             observed = await self._lookups.with_answers(plan.look_up, observed, job.namespace)
-            plan = decide(job, observed, self._settings, datetime.now(UTC))
+            plan = decide(job, observed, self._settings, self._client.clock.now())
         raise RuntimeError(f"decide asks again for what it was given: {plan.look_up}")
 
     def _forget(self, key: Key) -> None:
@@ -97,6 +98,7 @@ class Reconciler:
         self._pacer.forget(key)
         self._log_tails.pop(key, None)
         self._obstacles.pop(key, None)
+        self._made.pop(key, None)
 
     async def _observe(self, job: TrainingJob) -> Observed:
         children = self._caches.children_of(job.key)
@@ -137,9 +139,12 @@ class Reconciler:
                 break
             if pod.uid not in known:
                 path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/log"
+                # limitBytes may be exceeded slightly.
                 params = {"tailLines": str(LOG_TAIL_LINES), "limitBytes": str(LOG_TAIL_BYTES)}
                 try:
-                    known[pod.uid] = await self._client.get_text(path, params)
+                    known[pod.uid] = await self._client.get_text(
+                        path, params, most=2 * LOG_TAIL_BYTES
+                    )
                 except ApiError as error:
                     log.info("no log of pod %s/%s: %s", pod.namespace, pod.name, error)
                     known[pod.uid] = ""
@@ -184,8 +189,13 @@ class Reconciler:
 
     async def _create(self, job: TrainingJob, manifests: Iterable[Mapping[str, Any]]) -> bool:
         """Make objects; False when one can't be made for good, which decide then deals with."""
+        made = self._made.setdefault(job.key, set())
         try:
             for manifest in manifests:
+                which = (job.uid, manifest["kind"], manifest["metadata"]["name"])
+                if which in made and not await self._is_there(job):
+                    return False
+                made.add(which)
                 resource = resource_of(manifest["kind"], manifest["apiVersion"])
                 self._caches.wrote(resource, await self._effects.create(resource, dict(manifest)))
         except NameTaken as error:
@@ -199,6 +209,22 @@ class Reconciler:
                 # Quota or admission: it may pass later, and until then the user should know.
                 await self._tell(job, "Warning", names.Reason.CREATION_REFUSED, error.message)
             raise
+        return True
+
+    async def _is_there(self, job: TrainingJob) -> bool:
+        """Whether the job exists, when an object of its own has vanished: it may have gone with a
+        job that was deleted while nobody watched, and would be made and deleted for ever."""
+        try:
+            found = await self._client.get(TRAINING_JOBS.path(*job.key))
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            self._caches.training_job_gone(job.key)
+            return False
+        if found["metadata"]["uid"] != job.uid:
+            self._caches.training_job_gone(job.key)
+            self._caches.training_jobs.upsert(found)
+            return False
         return True
 
     async def _tell(self, job: TrainingJob, kind: str, reason: names.Reason, text: str) -> None:

@@ -1,4 +1,4 @@
-"""kopf: logs in, watches LeptonTrainingJobs, handles signals. Its handlers can't raise.
+"""kopf: logs in and watches LeptonTrainingJobs. Its handlers can't raise.
 
 Handlers only hand an object on. Everything else (children, writes, retries, time) is the
 engine's, because kopf drops an event whose patch failed, and never reports objects that were
@@ -6,14 +6,26 @@ deleted while its watch had a gap.
 """
 
 import asyncio
+import contextlib
 import itertools
+import logging
 import random
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import kopf
+import uvloop
 
 from lepton_operator.api import names
+
+log = logging.getLogger(__name__)
+
+GOOD_WATCH_SECONDS = 30.0
+"""kopf that ran for so long has worked; what it fails of later is another failure."""
+MAX_FAILURES = 5
+"""In a row, before it is somebody else's to decide: the process ends."""
 
 
 def endless_backoffs() -> Iterator[float]:
@@ -66,20 +78,108 @@ def registry(
     return handlers
 
 
-async def watch(
-    *,
-    on_seen: Callable[[dict[str, Any]], None],
-    on_deleted: Callable[[dict[str, Any]], None],
-    namespace: str | None,
-    stop: asyncio.Event,
-    ready: asyncio.Event,
-) -> None:
-    """Run kopf until a signal arrives or `stop` is set."""
-    await kopf.operator(
-        registry=registry(on_seen, on_deleted),
-        settings=kopf_settings(),
-        clusterwide=namespace is None,
-        namespaces=[namespace] if namespace else [],
-        stop_flag=stop,
-        ready_flag=ready,
-    )
+class Watch:
+    """kopf in a thread with an event loop of its own, started again whenever it fails.
+
+    A watch that is refused (410 Gone, say) or reports an error in band ends kopf as a whole, and
+    when it ends it cancels every task of its loop that is younger than itself: our workers, too.
+    """
+
+    def __init__(
+        self,
+        *,
+        on_seen: Callable[[dict[str, Any]], None],
+        on_deleted: Callable[[dict[str, Any]], None],
+        on_restart: Callable[[], None],
+        namespace: str | None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._registry = registry(
+            lambda raw: _tell(loop, on_seen, raw), lambda raw: _tell(loop, on_deleted, raw)
+        )
+        self._on_restart = on_restart
+        self._namespace = namespace
+        self._stopped = False
+        self._end: Callable[[], None] = lambda: None
+        """Ends the kopf that runs now."""
+
+    async def run(self, ready: asyncio.Event) -> None:
+        """Watch until `stop`; `ready` is set once kopf has begun. Raises what kopf failed with
+        several times in a row."""
+        failures = 0
+        while not self._stopped:
+            started = time.monotonic()
+            try:
+                await self._once(ready)
+                return
+            except Exception as error:
+                failures = failures + 1 if time.monotonic() - started < GOOD_WATCH_SECONDS else 1
+                if failures >= MAX_FAILURES:
+                    raise
+                log.warning("the watch of training jobs failed, beginning anew: %s", error)
+            await asyncio.sleep(2.0 ** (failures - 1) * random.uniform(0.5, 1.0))
+            self._on_restart()
+
+    def stop(self) -> None:
+        """Have `run` return soon."""
+        self._stopped = True
+        self._end()
+
+    async def _once(self, ready: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        begun = _Flag(lambda: _tell(loop, ready.set))
+
+        async def live() -> None:
+            # A flag of this loop: for others kopf has a thread wait, which outlives its failure.
+            stop, ours = asyncio.Event(), asyncio.get_running_loop()
+            self._end = lambda: _tell(ours, stop.set)
+            if self._stopped:
+                stop.set()
+            await kopf.operator(
+                registry=self._registry,
+                settings=kopf_settings(),
+                clusterwide=self._namespace is None,
+                namespaces=[self._namespace] if self._namespace else [],
+                stop_flag=stop,
+                ready_flag=begun,
+            )
+
+        def work() -> None:
+            error: BaseException | None = None
+            try:
+                with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                    runner.run(live())
+            except BaseException as failed:
+                error = failed
+            _tell(loop, _resolve, ended, error)
+
+        threading.Thread(target=work, name="kopf", daemon=True).start()
+        await ended
+
+
+class _Flag(threading.Event):
+    """An event that tells of being set."""
+
+    def __init__(self, on_set: Callable[[], None]) -> None:
+        super().__init__()
+        self._on_set = on_set
+
+    def set(self) -> None:
+        super().set()
+        self._on_set()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, hear: Callable[..., None], *what: Any) -> None:
+    """Have something done in another thread's loop, which may have been closed by now."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(hear, *what)
+
+
+def _resolve(ended: asyncio.Future[None], error: BaseException | None) -> None:
+    if ended.done():
+        return
+    if error is None:
+        ended.set_result(None)
+    else:
+        ended.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))

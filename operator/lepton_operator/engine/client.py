@@ -13,6 +13,7 @@ import aiohttp
 import orjson
 
 from lepton_operator.engine import credentials
+from lepton_operator.engine.clock import ServerClock
 from lepton_operator.engine.credentials import Credentials
 from lepton_operator.engine.errors import ApiError
 from lepton_operator.engine.transport import bypasses_proxy, watched_socket
@@ -51,6 +52,8 @@ class Client:
 
     def __init__(self, host: str, login: Credentials | None = None, *, pool: int = POOL) -> None:
         self.host = host.rstrip("/")
+        self.clock = ServerClock()
+        """The API server's time."""
         self._login = login
         tls = login.ssl if login else None
         options: dict[str, Any] = {
@@ -97,9 +100,12 @@ class Client:
         """GET an object or a list."""
         return _object(await self._request("GET", path, params, accept=accept, **how))
 
-    async def get_text(self, path: str, params: Params | None = None, **how: Unpack[How]) -> str:
-        """GET what is no JSON, such as a log; bytes that are no UTF-8 are replaced."""
-        raw = await self._request("GET", path, params, accept="*/*", **how)
+    async def get_text(
+        self, path: str, params: Params | None = None, *, most: int, **how: Unpack[How]
+    ) -> str:
+        """GET what is no JSON of the server's own, such as a log; bytes that are no UTF-8 are
+        replaced. Raises ApiError (TooLarge) for more than `most` bytes, without reading on."""
+        raw = await self._request("GET", path, params, accept="*/*", most=most, **how)
         return raw.decode(errors="replace")
 
     async def post(
@@ -176,6 +182,7 @@ class Client:
         accept: str = JSON,
         timeout: float = TIMEOUT,  # noqa: ASYNC109
         urgent: bool = False,
+        most: int | None = None,
     ) -> bytes:
         try:
             async with asyncio.timeout(timeout):
@@ -188,6 +195,10 @@ class Client:
                     headers={"Content-Type": content_type, "Accept": accept},
                 )
                 async with response:
+                    if most is not None:
+                        # It may be a pod that speaks.
+                        return await _read(response, most)
+                    self.clock.hear(response.headers.get("Date"))
                     return await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _no_answer(error) from error
@@ -226,6 +237,17 @@ class Client:
             if not (retry and self._login and await self._login.refused(authorization)):
                 raise _error(response, raw)
         raise AssertionError("unreachable")
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > most:
+            response.close()
+            raise ApiError(0, "TooLarge", f"the answer is longer than {most} bytes")
+    return b"".join(chunks)
 
 
 def user_agent() -> str:

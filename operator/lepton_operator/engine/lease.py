@@ -12,13 +12,13 @@ import logging
 import os
 import random
 import socket
-import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from lepton_operator.engine.client import Client
+from lepton_operator.engine.clock import boot_clock
 from lepton_operator.engine.errors import ApiError
 from lepton_operator.engine.limits import Clock
 from lepton_operator.engine.resources import Resource
@@ -26,12 +26,6 @@ from lepton_operator.engine.resources import Resource
 log = logging.getLogger(__name__)
 
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
-
-
-def boot_clock() -> float:
-    """Seconds since boot, which go on while the machine sleeps; where there are none, monotonic."""
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boottime is None else time.clock_gettime(boottime)
 
 
 def default_identity() -> str:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from lepton_operator.progress.board import Board
 from lepton_operator.progress.fetch import Fetch, FetchError
@@ -35,12 +35,14 @@ class Collector:
         board: Board[Key],
         pacer: Pacer[Key],
         on_news: Callable[[Key], None],
+        now: Callable[[], datetime],
     ) -> None:
         self._first_workers = first_workers
         self._fetch = fetch
         self._board = board
         self._pacer = pacer
         self._on_news = on_news
+        self._now = now
         self._due: dict[Key, tuple[str, float]] = {}
         """When to ask again, by job, with the pod's UID: a new pod is asked at once."""
         self._silent: dict[Key, str] = {}
@@ -89,7 +91,7 @@ class Collector:
                     log.info("no progress from pod %s/%s: %s", pod.namespace, pod.name, error)
                 return
             finally:
-                self._board.asked(key, pod.attempt or 0, datetime.now(UTC))
+                self._board.asked(key, pod.attempt or 0, self._now())
         self._silent.pop(key, None)
-        if self._board.put(key, pod.attempt or 0, progress, datetime.now(UTC)):
+        if self._board.put(key, pod.attempt or 0, progress, self._now()):
             self._on_news(key)

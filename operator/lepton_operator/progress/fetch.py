@@ -79,10 +79,10 @@ class ProxyFetch:
         """Ask the pod."""
         path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}:{self._port}/proxy/progress"
         try:
-            text = await self._client.get_text(path, {})
+            text = await self._client.get_text(path, most=MAX_BODY_BYTES)
         except ApiError as error:
             raise FetchError(f"the pod does not answer: {error}") from None
-        return parse_progress(text.encode()[: MAX_BODY_BYTES + 1])
+        return parse_progress(text.encode())
 
     async def close(self) -> None:
         """Nothing to close: the client is the engine's."""

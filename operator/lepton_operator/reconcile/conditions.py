@@ -40,6 +40,20 @@ def with_condition(
     return status.model_copy(update={"conditions": conditions})
 
 
+def without_detours(
+    old: LeptonTrainingJobStatus, new: LeptonTrainingJobStatus
+) -> LeptonTrainingJobStatus:
+    """The new status, in which a condition that went there and back in one pass has not moved."""
+    before = {condition.type: condition for condition in old.conditions}
+    conditions = [
+        condition.model_copy(update={"last_transition_time": known.last_transition_time})
+        if (known := before.get(condition.type)) is not None and known.status == condition.status
+        else condition
+        for condition in new.conditions
+    ]
+    return new.model_copy(update={"conditions": conditions})
+
+
 def ready_reason(status: LeptonTrainingJobStatus) -> str | None:
     """Reason of PodsReady, which tells how far the attempt has come."""
     ready = status.condition(ConditionType.PODS_READY)

@@ -12,7 +12,7 @@ from lepton_operator.api import names, shapes
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.names import ConditionType, FailureClass, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
-from lepton_operator.api.validation import InvalidSpec, parse_spec
+from lepton_operator.api.validation import InvalidSpec, parse_known, parse_spec
 from lepton_operator.reconcile import (
     attempts,
     children,
@@ -21,6 +21,7 @@ from lepton_operator.reconcile import (
     deadlines,
     failure,
     gangs,
+    manifests,
     memory,
     placement,
     queueing,
@@ -36,6 +37,7 @@ from lepton_operator.reconcile.conditions import (
     ready_reason,
     with_condition,
     with_phase,
+    without_detours,
 )
 from lepton_operator.reconcile.failure import Failure, NotYet
 from lepton_operator.reconcile.observed import JobView, Observed
@@ -61,7 +63,8 @@ def decide(job: TrainingJob, observed: Observed, settings: Settings, now: dateti
         return cleanup.after_the_end(job, observed, settings, now)
     seen = job.status.model_copy(update={"observed_generation": job.generation})
     try:
-        spec = parse_spec(job.spec)
+        # What has begun did so under a version that knew all its fields.
+        spec = parse_known(job.spec) if seen.attempt > 0 else parse_spec(job.spec)
     except InvalidSpec as error:
         return fail(job, observed, seen, Reason.INVALID_SPEC, str(error), now)
     if observed.name_taken is not None:
@@ -86,7 +89,7 @@ def advance(situation: Situation) -> Plan:
         if spec.suspend:
             return rest(situation)
         if ready_reason(status) in EXISTED and not status.is_true(ConditionType.SUSPENDED):
-            return after_failure(situation, failure.job_deleted(status.attempt))
+            return without_its_job(situation)
         over = deadlines.exceeded(status, situation)
         return give_up(situation, *over) if over is not None else start_attempt(situation)
     if current.complete:
@@ -168,6 +171,9 @@ def start_attempt(situation: Situation) -> Plan:
     look_up = LookUp(
         limits=memory.has_grown(status) and observed.limits is None,
         nodes=bool(suspects) and observed.nodes is None,
+        pods_of=situation.job.name
+        if observed.job_vanished and not observed.pods_looked_up
+        else None,
     )
     if look_up:
         return Plan(status, look_up=look_up)
@@ -179,6 +185,21 @@ def start_attempt(situation: Situation) -> Plan:
     return Plan(
         status, create=children.missing(situation, with_job=True), delete=delete, events=events
     )
+
+
+def without_its_job(situation: Situation) -> Plan:
+    """The attempt's batch Job was there and is not seen any more. To count the attempt as lost is
+    to end its pods, so it is asked for first: a cache may lag behind, and a Job that has lost our
+    labels is not watched."""
+    job, attempt = situation.job, situation.status.attempt
+    found = situation.observed.looked_up_job
+    if found is None:
+        return Plan(situation.status, look_up=LookUp(job=manifests.job_name(job, attempt)))
+    if any(view.owner_uid == job.uid and not view.deleting for view in found):
+        # To make it again is to find it, and to put its labels back.
+        again = manifests.batch_job(job, situation.spec, attempt, situation.settings)
+        return Plan(situation.status, create=(again,), again_in=SOON)
+    return after_failure(situation, failure.job_deleted(attempt))
 
 
 def keep_running(
@@ -364,7 +385,7 @@ def finish_plan(job: TrainingJob, situation: Situation, plan: Plan) -> Plan:
     workers run, phase, events, and whether its write may wait."""
     if plan.look_up is not None:
         return plan
-    old, new = job.status, with_phase(plan.status)
+    old, new = job.status, without_detours(job.status, with_phase(plan.status))
     if placement.is_due(old, new):
         unknown = placement.unknown_nodes(situation)
         if unknown:

@@ -15,6 +15,8 @@ from lepton_operator.reconcile.tracebacks import LOST_PEER, Raised, last_line, l
 SETTLE = timedelta(seconds=10)
 """After the first failure, time for what caused it to show: a process that raises may outlive
 the peers that lost their connection to it."""
+LATEST_EVIDENCE = timedelta(minutes=2)
+"""For how long after a Job's end its pods may be seen to run, while their watch has a gap."""
 MESSAGE_LIMIT = 1000
 
 STARTUP_GRACE = timedelta(seconds=60)
@@ -108,6 +110,8 @@ def find_failure(situation: Situation) -> Failure | NotYet | None:
     causes = [c for pod in situation.pods if (c := cause_of(pod, current, situation)) is not None]
     if not causes and not current.failing:
         return cannot_start
+    if not causes and _pods_lag_behind(current, situation):
+        return NotYet(SETTLE)
     wait = not_settled(causes, current, situation)
     if wait is not None:
         return wait
@@ -153,6 +157,16 @@ def not_settled(causes: list[Cause], current: JobView, situation: Situation) -> 
         return NotYet(SETTLE)
     left = min(ends) - situation.now
     return NotYet(left) if left > timedelta(0) else None
+
+
+def _pods_lag_behind(current: JobView, situation: Situation) -> bool:
+    """Whether the Job is seen to have failed, and pods of it to run, which can't be: all of them
+    had ended before it was said to have failed (KEP-3939). Then how they ended is still to come,
+    and a guess might be charged to the program."""
+    if not current.failed or current.finished_time is None:
+        return False
+    runs = any(not situation.is_over(pod) for pod in situation.pods)
+    return runs and situation.now < current.finished_time + LATEST_EVIDENCE
 
 
 def _taken_before_anything_failed(causes: list[Cause]) -> bool:

@@ -348,5 +348,12 @@ class Observed:
     """What the namespace allows; None unless a plan asked to look it up."""
     nodes: tuple[NodeView, ...] | None = None
     """All nodes; None unless a plan asked to look them up."""
+    looked_up_job: tuple[JobView, ...] | None = None
+    """The batch Job that a plan asked to look up, if it is there; None unless one did."""
+    job_vanished: bool = False
+    """Whether a batch Job of this training job, or of an earlier one of its name, was seen to go a
+    moment ago. Pods of it may not have been seen at all yet: their watch is another."""
+    pods_looked_up: bool = False
+    """Whether `pods` were looked up, as a plan asked."""
     regions: Mapping[str, str | None] = field(default_factory=dict)
     """Regions of the nodes that a plan asked to look up; None for a node that has none."""

@@ -39,9 +39,14 @@ class LookUp:
     """All nodes."""
     regions_of: frozenset[str] = frozenset()
     """Regions of these nodes."""
+    job: str | None = None
+    """The batch Job of this name."""
+    pods_of: str | None = None
+    """The pods of the training job of this name, whatever a cache has of them."""
 
     def __bool__(self) -> bool:
-        return self.limits or self.nodes or bool(self.regions_of)
+        named = (self.job, self.pods_of)
+        return self.limits or self.nodes or bool(self.regions_of) or any(named)
 
 
 @dataclass(frozen=True)

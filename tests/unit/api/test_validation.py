@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from lepton_operator.api.validation import InvalidSpec, check_name, parse_spec
+from lepton_operator.api.validation import InvalidSpec, check_name, parse_known, parse_spec
 
 TABLE = Path(__file__).parents[2] / "data" / "manifests"
 GOOD = sorted((TABLE / "good").glob("*.yaml"))
@@ -50,6 +50,16 @@ def test_a_misspelt_field_gets_the_nearest_name():
         parse_spec({"environment": {}, "wokers": 2})
     with pytest.raises(InvalidSpec, match=r"spec\.env\[0\]\.valu: .*did you mean value\?"):
         parse_spec({"command": ["a"], "env": [{"name": "A", "valu": "1"}]})
+
+
+def test_fields_of_a_newer_version_can_be_overlooked_and_nothing_else():
+    newer = {"command": ["a"], "new": 1, "env": [{"name": "A", "value": "1", "new": {}}]}
+    assert parse_known(newer) == parse_spec(
+        {"command": ["a"], "env": [{"name": "A", "value": "1"}]}
+    )
+    with pytest.raises(InvalidSpec) as refused:
+        parse_known({**newer, "workers": 0})
+    assert refused.value.problems == ("spec.workers: Invalid value: 0: should be at least 1",)
 
 
 def test_a_wrong_hyperparameter_is_refused_with_the_right_names():

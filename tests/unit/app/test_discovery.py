@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lepton_operator.api.scheduling import Gang
-from lepton_operator.app.discovery import offered_gangs
+from lepton_operator.app.discovery import offered_gangs, require_training_jobs
 from lepton_operator.engine.errors import ApiError
 
 
@@ -26,6 +26,14 @@ class Server:
 
 def offered(server: Server) -> frozenset[Gang]:
     return asyncio.run(offered_gangs(server))  # type: ignore[arg-type]
+
+
+def test_without_our_own_kind_there_is_nothing_to_start_for():
+    server = Server()
+    with pytest.raises(ApiError, match="install its CustomResourceDefinition"):
+        asyncio.run(require_training_jobs(server))
+    server.groups = {"training.lepton.ai/v1alpha1": ["leptontrainingjobs"]}
+    asyncio.run(require_training_jobs(server))
 
 
 def test_a_plain_cluster_offers_none():

@@ -29,6 +29,7 @@ class Server:
         if self.status is not None:
             raise ApiError(self.status, "Refused", "no")
         found = self.items.get(path.rsplit("/", 1)[1], [])
+        self.selected = (params or {}).get("labelSelector")
         if params is None:
             if not found:
                 raise ApiError(404, "NotFound", "no such object")
@@ -96,6 +97,25 @@ def test_the_regions_of_many_nodes_are_read_with_one_list():
 def test_without_the_right_to_see_nodes_no_region_is_known():
     wanted = LookUp(regions_of=frozenset("a"))
     assert answers(Server(status=403), wanted).regions == {"a": None}
+
+
+def test_pods_are_looked_up_by_the_name_of_their_job():
+    def found(name):
+        return {"metadata": {"namespace": "team", "name": name, "uid": name}}
+
+    server = Server(pods=[found("a"), found("b")])
+    seen = answers(server, LookUp(pods_of="job"))
+    assert ([pod.name for pod in seen.pods], seen.pods_looked_up) == (["a", "b"], True)
+    assert server.selected == "training.lepton.ai/job-name=job"
+
+
+def test_a_batch_job_is_looked_up_by_its_name_and_may_not_be_there():
+    found = {"metadata": {"namespace": "team", "name": "job-1", "uid": "u"}}
+    (view,) = answers(Server(**{"job-1": [found]}), LookUp(job="job-1")).looked_up_job
+    assert view.name == "job-1"
+    assert answers(Server(), LookUp(job="job-1")).looked_up_job == ()
+    with pytest.raises(ApiError):
+        answers(Server(status=503), LookUp(job="job-1"))
 
 
 def test_an_api_server_that_does_not_answer_is_asked_again_later():

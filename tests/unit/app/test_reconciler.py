@@ -10,7 +10,10 @@ from lepton_operator.api.scheduling import Gang
 from lepton_operator.app.caches import Caches
 from lepton_operator.app.metrics import Metrics
 from lepton_operator.app.reconciler import Reconciler
+from lepton_operator.app.resources import resource_of
+from lepton_operator.engine.clock import ServerClock
 from lepton_operator.engine.effects import Effects
+from lepton_operator.engine.errors import ApiError
 from lepton_operator.progress.board import Board
 from lepton_operator.progress.pacing import Pacer
 from lepton_operator.reconcile.settings import Settings
@@ -24,6 +27,8 @@ NOW = datetime.now(UTC).replace(microsecond=0).isoformat()
 class Server:
     """Answers as an API server that has no other objects."""
 
+    clock = ServerClock()
+
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
         self.bodies: dict[str, Any] = {}
@@ -32,12 +37,17 @@ class Server:
 
     async def get(self, path: str, params: Any = None, **_: Any) -> dict[str, Any]:
         self.requests.append(("GET", path))
+        if path == TRAINING_JOB:
+            if not self.training_job:
+                raise ApiError(404, "NotFound", "no such job")
+            return self.training_job
         return {"items": [], "metadata": {}}
 
     async def post(self, path: str, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
         self.requests.append(("POST", path))
         self.bodies[path] = body
-        return {**body, "metadata": {**body["metadata"], "uid": "new", **self._versioned()}}
+        uid = f"new-{len(self.requests)}"
+        return {**body, "metadata": {**body["metadata"], "uid": uid, **self._versioned()}}
 
     async def patch(self, path: str, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
         self.requests.append(("PATCH", path))
@@ -86,6 +96,14 @@ class Bench:
             metrics=Metrics(),
         )
 
+    def lose(self, kind: str) -> None:
+        """The watch tells that an object of this kind is gone."""
+        resource = resource_of(kind)
+        (reflector,) = (r for r in self.caches.reflectors.values() if r.resource == resource)
+        (((_, name), (uid, version)),) = reflector.store.known().items()
+        metadata = {"namespace": "team", "name": name, "uid": uid, "resourceVersion": version}
+        reflector.store.delete({"metadata": metadata})
+
     def run(self) -> float | None:
         return asyncio.run(self.reconciler.reconcile(KEY))
 
@@ -97,6 +115,24 @@ def ended(kind: str = "Complete") -> dict[str, Any]:
         for name in (kind, "Finished")
     ]
     return {"attempt": 1, "completionTime": NOW, "conditions": conditions}
+
+
+def test_an_object_that_vanished_with_its_job_is_not_made_again() -> None:
+    bench = Bench({"attempt": 1, "startTime": NOW}, workers=2)
+    services = "/api/v1/namespaces/team/services"
+
+    def asked() -> list[tuple[str, str]]:
+        bench.server.requests.clear()
+        bench.run()
+        return [request for request in bench.server.requests if request[0] != "PATCH"]
+
+    assert asked() == [("POST", services), ("POST", JOBS)]
+    bench.lose("Service")
+    assert asked() == [("GET", TRAINING_JOB), ("POST", services)]
+    bench.lose("Service")
+    bench.server.training_job = {}
+    assert asked() == [("GET", TRAINING_JOB)]
+    assert bench.caches.training_jobs.get(*KEY) is None
 
 
 def test_a_job_is_deleted_as_the_very_one_that_ended() -> None:

@@ -238,6 +238,7 @@ class Engine:
     Clock = Clock
     line = staticmethod(line)
     status = staticmethod(status)
+    json = staticmethod(web.json_response)
     streaming = staticmethod(streaming)
     refusing = staticmethod(refusing)
     THINGS = Resource("example.org", "v1", "things", "Thing")

@@ -78,7 +78,24 @@ async def test_text_is_returned_as_it_is(api: Any, client: Client) -> None:
         return web.Response(body=b"caf\xc3\xa9 \xff\n")
 
     api.once(log)
-    assert await client.get_text("/api/v1/namespaces/n/pods/p/log") == "café \ufffd\n"
+    assert await client.get_text("/api/v1/namespaces/n/pods/p/log", most=100) == "café \ufffd\n"
+
+
+async def test_text_without_end_is_not_read_to_its_end(api: Any, client: Client) -> None:
+    sent = []
+
+    async def flood(request: Any) -> Any:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while len(sent) < 10_000:
+            await response.write(b"x" * 10_000)
+            sent.append(1)
+        return response
+
+    api.once(flood)
+    with pytest.raises(ApiError, match="TooLarge: the answer is longer than 1000 bytes"):
+        await client.get_text("/api/v1/namespaces/n/pods/p/proxy/progress", most=1000)
+    assert len(sent) < 10_000
 
 
 async def test_lines_are_put_together_from_whatever_pieces_they_come_in(

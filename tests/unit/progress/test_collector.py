@@ -1,6 +1,7 @@
 """The collector asks first workers when they are due, and tells of news only."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
@@ -45,6 +46,7 @@ class Bench:
             board=self.board,
             pacer=self.pacer,
             on_news=self.news.append,
+            now=lambda: datetime.now(UTC),
         )
         self.collector.TICK_SECONDS = 0.005
 

@@ -86,6 +86,24 @@ def test_a_job_of_another_version_of_the_operator_is_left_alone():
     assert plan_for(training_job(running()), jobs=(old,), pods=(pod(0),)).apply == ()
 
 
+def test_pods_that_no_watch_has_told_of_yet_are_looked_up_when_a_job_has_just_gone():
+    job = training_job(counted())
+    asking = plan_for(job, job_vanished=True)
+    assert asking.look_up == LookUp(pods_of="job")
+    left = pod(0, owner_uid="of-an-earlier-job")
+    seen = {"job_vanished": True, "pods_looked_up": True}
+    assert plan_for(job, pods=(left,), **seen).create == ()
+    assert kinds(plan_for(job, **seen).create) == [("Job", "job-1")]
+
+
+def test_a_live_job_survives_an_operator_that_does_not_know_all_its_fields():
+    plan = plan_for(training_job(running(), fromTheFuture=1), jobs=(batch_job(),), pods=(pod(0),))
+    assert not is_true(plan, ConditionType.FAILED)
+    assert plan.delete == ()
+    told = condition(plan_for(training_job(fromTheFuture=1)), ConditionType.FAILED)
+    assert "spec.fromTheFuture: unknown field" in told.message
+
+
 def test_objects_of_a_deleted_job_of_this_name_are_waited_for():
     left = batch_job(owner_uid="an-earlier-uid")
     plan = plan_for(training_job(counted()), jobs=(left,))
@@ -275,6 +293,16 @@ def test_a_running_job_that_loses_readiness_still_runs():
 # The end
 
 
+def test_a_condition_that_is_as_before_has_not_moved_in_between():
+    status = running()
+    status["conditions"][0] |= {"status": "False", "reason": "PodsNotReady"}
+    pods = (ended(0, code=0), ended(1, code=0))
+    plan = plan_for(training_job(status), jobs=(batch_job(**DONE),), pods=pods, now=at(60))
+    told = condition(plan, ConditionType.PODS_READY)
+    assert (told.status, told.reason) == ("False", Reason.TRAINING_COMPLETE)
+    assert told.last_transition_time.isoformat() == "2026-01-01T11:00:05+00:00"
+
+
 def test_a_complete_job_waits_for_the_last_word_and_then_takes_it():
     job = training_job(running(), **STORED)
     jobs = (batch_job(**DONE),)
@@ -373,8 +401,20 @@ def test_a_job_whose_attempt_was_given_up_is_stopped():
     assert plan.create == ()
 
 
-def test_a_batch_job_deleted_by_hand_is_an_interruption():
-    plan = plan_for(training_job(running()), pods=(deleted(pod(0)),))
+def test_a_batch_job_that_is_not_seen_any_more_is_asked_for_before_anything_is_ended():
+    asking = plan_for(training_job(running()), pods=(pod(0),))
+    assert asking.look_up == LookUp(job="job-1")
+    plan = plan_for(training_job(running()), pods=(pod(0),), looked_up_job=(batch_job(),))
+    assert plan.status.attempt == 1
+    assert (kinds(plan.create), plan.delete) == ([("Job", "job-1")], ())
+
+
+@pytest.mark.parametrize(
+    "found", [(), (batch_job(deleting=True),), (batch_job(owner_uid="an-earlier-uid"),)]
+)
+def test_a_batch_job_deleted_by_hand_is_an_interruption(found):
+    seen = {"pods": (deleted(pod(0)),), "looked_up_job": found}
+    plan = plan_for(training_job(running()), **seen)
     assert plan.status.attempt == 2
     assert plan.status.interruptions == 1
     assert plan.status.attempts[0].reason == Reason.JOB_DELETED

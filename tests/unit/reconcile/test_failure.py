@@ -311,9 +311,16 @@ def test_pods_of_a_job_that_is_suspended_may_exit_as_they_like():
     assert find(gone, pod(1), job=batch_job(), spec={"suspend": True}) is None
 
 
+def test_pods_that_run_in_a_job_that_failed_are_old_news_and_waited_for():
+    assert isinstance(find(pod(0), pod(1), job=failed_job()), NotYet)
+    assert isinstance(find(pod(0), pod(1), job=failed_job(), now=at(119)), NotYet)
+    assert find(ended(0), pod(1), job=failed_job()).reason is Reason.ERROR
+    assert find(job=failed_job()).reason is Reason.POD_DELETED
+
+
 def test_a_job_that_failed_for_no_visible_reason_says_so():
     job = replace(failed_job(), failed_reason="DeadlineExceeded", failed_message="too long")
-    failure = find(pod(0), pod(1), job=job)
+    failure = find(pod(0), pod(1), job=job, now=at(120))
     assert failure.reason is Reason.JOB_FAILED
     assert failure.message == "Job job-1 failed: too long"
 

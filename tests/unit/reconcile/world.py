@@ -117,6 +117,15 @@ class World:
             observed,
             limits=self.limits if wanted.limits else None,
             nodes=nodes if wanted.nodes else None,
+            looked_up_job=(
+                tuple(
+                    JobView.from_object(batch)
+                    for batch in self.of("Job")
+                    if batch["metadata"]["name"] == wanted.job
+                )
+                if wanted.job
+                else None
+            ),
             regions={node.name: node.labels["region"] for node in nodes}
             if wanted.regions_of
             else {},

@@ -1,0 +1,94 @@
+"""Watches a namespace straight from the API server: what is there, and all that was, in order."""
+
+import asyncio
+import contextlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from lepton_operator.engine.client import Client
+
+Json = dict[str, Any]
+
+PATHS = {
+    "leptontrainingjobs": "/apis/training.lepton.ai/v1alpha1/namespaces/{}/leptontrainingjobs",
+    "jobs": "/apis/batch/v1/namespaces/{}/jobs",
+    "pods": "/api/v1/namespaces/{}/pods",
+}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One event of a watch."""
+
+    version: int
+    """etcd's revision, which orders events of all kinds."""
+    resource: str
+    type: str
+    object: Json
+
+
+class Recorder:
+    """Use as an asynchronous context, before anything is made in the namespace."""
+
+    def __init__(self, client: Client, namespace: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._seen: list[Seen] = []
+        self._now: dict[str, dict[str, Json]] = {resource: {} for resource in PATHS}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "Recorder":
+        for resource, path in PATHS.items():
+            address = path.format(self._namespace)
+            listed = await self._client.get(address)
+            assert not listed["items"], f"{resource} in {self._namespace} already"
+            version = listed["metadata"]["resourceVersion"]
+            self._tasks.append(asyncio.create_task(self._watch(resource, address, version)))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._tasks)
+
+    def check(self) -> None:
+        """Raises what a watch has died of."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+                raise AssertionError("a recorder's watch has ended")
+
+    def now(self, resource: str) -> list[Json]:
+        """The objects of a kind."""
+        self.check()
+        return list(self._now[resource].values())
+
+    def get(self, resource: str, name: str) -> Json | None:
+        """One object, or None."""
+        self.check()
+        return self._now[resource].get(name)
+
+    def forget(self) -> None:
+        """Drop what was; what is there stays."""
+        self._seen.clear()
+
+    @property
+    def history(self) -> list[Seen]:
+        """All events in the order in which they happened."""
+        return sorted(self._seen, key=lambda seen: seen.version)
+
+    async def _watch(self, resource: str, path: str, version: str) -> None:
+        while True:
+            params = {"watch": "1", "resourceVersion": version, "timeoutSeconds": "3600"}
+            async for line in self._client.stream(path, params, idle=3600):
+                event = json.loads(line)
+                kind, there = event["type"], event["object"]
+                assert kind != "ERROR", there
+                version = there["metadata"]["resourceVersion"]
+                self._seen.append(Seen(int(version), resource, kind, there))
+                if kind == "DELETED":
+                    self._now[resource].pop(there["metadata"]["name"], None)
+                else:
+                    self._now[resource][there["metadata"]["name"]] = there

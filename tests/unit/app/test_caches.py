@@ -1,0 +1,56 @@
+"""What the caches do when events of children were lost."""
+
+from typing import Any
+
+import pytest
+
+from lepton_operator.app.caches import Caches
+from lepton_operator.engine import resync
+
+
+class Server:
+    """Has one pod that no watch has told of."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, dict[str, str]]] = []
+
+    async def get(self, path: str, params: dict[str, str], **_: Any) -> dict[str, Any]:
+        self.asked.append((path, params))
+        metadata = {"namespace": "team", "name": "job-1-0", "uid": "u", "resourceVersion": "5"}
+        items = [{"metadata": metadata}] if path.endswith("/pods") else []
+        return {"items": items, "metadata": {"resourceVersion": "7"}}
+
+
+async def test_children_that_differ_from_a_list_of_them_are_listed_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resync, "STEP_TO_SETTLE", 0.0)
+    server = Server()
+    caches = Caches(server, "team", lambda _: None)  # type: ignore[arg-type]
+    again: list[str] = []
+    for name, reflector in caches.reflectors.items():
+        monkeypatch.setattr(reflector, "request_list", lambda name=name: again.append(name))
+    for audit in caches.audits:
+        await audit.audit()
+    assert again == ["pods"]
+    assert len(server.asked) == len(caches.reflectors)
+    selected = {"labelSelector": "app.kubernetes.io/managed-by=lepton-operator", "limit": "500"}
+    assert all(params == selected for _, params in server.asked)
+
+
+def test_a_batch_job_that_goes_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    caches = Caches(Server(), "team", lambda _: None)  # type: ignore[arg-type]
+    labels = {"training.lepton.ai/job-name": "job", "training.lepton.ai/attempt": "1"}
+    batch = {
+        "metadata": {
+            "namespace": "team", "name": "job-1", "uid": "u", "resourceVersion": "5",
+            "labels": labels,
+        }
+    }  # fmt: skip
+    jobs = caches.reflectors["jobs.batch"].store
+    jobs.upsert(batch)
+    assert not caches.children_of(("team", "job")).job_vanished
+    jobs.delete(batch)
+    assert caches.children_of(("team", "job")).job_vanished
+    monkeypatch.setattr("lepton_operator.app.caches.VANISHED_SECONDS", 0.0)
+    assert not caches.children_of(("team", "job")).job_vanished
