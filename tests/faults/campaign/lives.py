@@ -134,7 +134,7 @@ async def end_of(stage: Stage) -> Json:
         found[kind] = sorted(
             item["metadata"]["name"]
             for item in listed["items"]
-            if item["metadata"].get("ownerReferences")
+            if (item["metadata"].get("labels") or {}).get(LABEL_JOB_NAME) == stage.name
         )
     attempts = {attempt_of(job) for job in stage.children("jobs")}
     pods = [pod for pod in stage.children("pods") if attempt_of(pod) in attempts]
