@@ -122,6 +122,11 @@ def without_evidence(end: Json) -> Json:
     }
 
 
+def whatever_generation(end: Json) -> Json:
+    """An end without the generation, which a user's edits have moved."""
+    return {**end, "status": timeless(end["status"], frozenset({"observedGeneration"}))}
+
+
 EVIDENCE_GOES = frozenset({"pod_deleted"})
 """Lives in which nobody may ever learn what happened who did not watch it happen."""
 
