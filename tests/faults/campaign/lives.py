@@ -165,7 +165,7 @@ def _is_of(there: Json, name: str) -> bool:
 
 
 def _is_about(asked: str, name: str) -> bool:
-    return not asked or asked == name or asked.startswith((f"{name}-", f"{name}."))
+    return asked == name or asked.startswith((f"{name}-", f"{name}."))
 
 
 async def live(scene: Scene, life: Life) -> Outcome:
