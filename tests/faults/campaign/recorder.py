@@ -84,17 +84,28 @@ class Recorder:
             params = {"watch": "1", "resourceVersion": version, "timeoutSeconds": "3600"}
             try:
                 async for line in self._client.stream(path, params, idle=3600):
-                    version = self._take(resource, json.loads(line))
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        assert event["object"]["code"] == 410, event["object"]
+                        version = await self._list(resource, path)
+                        break
+                    version = self._take(resource, event["type"], event["object"])
             except ApiError as error:
                 # A kind whose definition changes is not served for a moment.
                 if error.status != 429:
                     raise
                 await asyncio.sleep(0.2)
 
-    def _take(self, resource: str, event: Json) -> str:
+    async def _list(self, resource: str, path: str) -> str:
+        """Go on after a definition has changed, which ends all watches of a kind."""
+        listed = await self._client.get(path)
+        for there in listed["items"]:
+            self._take(resource, "MODIFIED", there)
+        version: str = listed["metadata"]["resourceVersion"]
+        return version
+
+    def _take(self, resource: str, kind: str, there: Json) -> str:
         """Note an event; returns its version."""
-        kind, there = event["type"], event["object"]
-        assert kind != "ERROR", there
         version: str = there["metadata"]["resourceVersion"]
         self._seen.append(Seen(int(version), resource, kind, there))
         if kind == "DELETED":
