@@ -20,6 +20,9 @@ def scale(replicas: dict[str, int]) -> None:
         say(f"scaling {name} in the cluster to {count}")
         kubectl("scale", f"--namespace={NAMESPACE}", "deployment", name, f"--replicas={count}")
         kubectl("rollout", "status", f"--namespace={NAMESPACE}", "deployment", name)
+    if not any(replicas.values()):
+        gone = ("--for=delete", "pods", "--selector=app.kubernetes.io/name=lepton-operator")
+        kubectl("wait", f"--namespace={NAMESPACE}", *gone, "--timeout=60s")
 
 
 def installed() -> dict[str, int]:

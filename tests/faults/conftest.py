@@ -27,6 +27,10 @@ def cluster() -> Cluster:
     image = os.environ.get("TRAINER_IMAGE")
     if image is None:
         pytest.exit("TRAINER_IMAGE is not set; run `make test-faults`", 1)
+    selector = "app.kubernetes.io/name=lepton-operator"
+    others = steps.kubectl("get", "pods", "--all-namespaces", "-l", selector, "-o", "name")
+    if others:
+        pytest.exit("an operator runs in the cluster and would work on the same jobs", 1)
     return Cluster(steps.kubeconfig(), image)
 
 

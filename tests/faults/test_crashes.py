@@ -61,17 +61,16 @@ async def at_every_write(cluster, baselines, folder, name, moment):
     raise AssertionError("unreachable")
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-async def test_row_1_a_kill_at_any_one_write_of_a_happy_life_changes_nothing(
-    cluster, baselines, tmp_path, moment
+async def test_row_1_a_kill_before_any_one_write_of_a_happy_life_changes_nothing(
+    cluster, baselines, tmp_path
 ):
-    writes = await at_every_write(cluster, baselines, tmp_path, "happy", moment)
+    writes = await at_every_write(cluster, baselines, tmp_path, "happy", "before")
     assert writes >= 6, "the policy, the Service, the Job, and the status three times at least"
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("name", [name for name in LIVES if name != "happy"])
+@pytest.mark.parametrize("name", LIVES)
 async def test_row_1_a_kill_at_any_one_write_of_a_life_changes_nothing(
     cluster, baselines, tmp_path, name, moment
 ):
@@ -143,18 +142,22 @@ async def restarted_with_stale_lists(cluster, baselines, folder, what, age):
         await here.quiet(12)
         assert {pod["metadata"]["uid"] for pod in stage.running()} == running
         await stage.end_well(workers=2)
-        # A group whose Job the list does not show is cleaned up a little early.
-        baselines.compare("fails_once", await outcome_of(stage), here, crashes=2, edits=1)
+        # A failed Job that the list shows as running still, and a group whose Job it does not
+        # show, are cleaned up early. A status that goes by an old list is refused, once a second
+        # while the watch is late.
+        baselines.compare(
+            "fails_once", await outcome_of(stage), here, crashes=12, edits=2, trim=without_evidence
+        )
 
 
-@pytest.mark.parametrize("age", ["of the start", "of the last attempt"])
 async def test_row_8_no_live_pod_goes_because_a_list_was_stale_after_a_restart(
-    cluster, baselines, tmp_path, age
+    cluster, baselines, tmp_path
 ):
     await baselines.of("fails_once")
+    old = [(what, "of the last attempt") for what in STALE] + [("everything", "of the start")]
     await side_by_side(
         partial(restarted_with_stale_lists, cluster, baselines, tmp_path, what, age)
-        for what in STALE
+        for what, age in old
     )
 
 

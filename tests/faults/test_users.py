@@ -7,7 +7,7 @@ import pytest
 
 from campaign.baseline import side_by_side
 from campaign.faults import Before, Rule
-from campaign.lives import live, outcome_of
+from campaign.lives import live, outcome_of, whatever_generation
 from campaign.recorder import PATHS
 from campaign.requests import STATUS_WRITE
 from campaign.scene import scene
@@ -70,11 +70,6 @@ async def edited(stage, annotate, number):
     await stage.apply(workers=2)
     await stage.trains(1, workers=2)
     await stage.end_well(workers=2)
-
-
-def whatever_generation(end):
-    """An end without the generation that the edit has moved."""
-    return {**end, "status": {**end["status"], "observedGeneration": None}}
 
 
 async def edited_in_a_pass(cluster, baselines, folder, annotate, number):

@@ -25,12 +25,12 @@ OF_ITS_TIME = frozenset(
 POD_NAME = re.compile(r"(-\d+-\d+)-[a-z0-9]{5}\b")
 
 
-def timeless(value: Any) -> Any:
+def timeless(value: Any, without: frozenset[str] = OF_ITS_TIME) -> Any:
     """A status without what differs from one run to the next."""
     if isinstance(value, dict):
-        return {k: timeless(v) for k, v in sorted(value.items()) if k not in OF_ITS_TIME}
+        return {k: timeless(v, without) for k, v in sorted(value.items()) if k not in without}
     if isinstance(value, list):
-        return [timeless(item) for item in value]
+        return [timeless(item, without) for item in value]
     return POD_NAME.sub(r"\1-*", value) if isinstance(value, str) else value
 
 

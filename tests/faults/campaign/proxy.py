@@ -5,9 +5,10 @@ Plain HTTP to the operator, the cluster's credentials to the API server. Every r
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -138,6 +139,9 @@ class Proxy:
 
     async def _ask(self, request: web.Request, exchange: Exchange, fault: Any) -> Answer:
         body = await request.read()
+        if exchange.request.verb == "create":
+            name = json.loads(body)["metadata"].get("name", "")
+            exchange.request = replace(exchange.request, name=name)
 
         async def forward() -> Answer:
             async with await self._send(request, body) as response:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from lepton_operator.engine.client import Client
+from lepton_operator.engine.client import ApiError, Client
 
 Json = dict[str, Any]
 
@@ -82,13 +82,34 @@ class Recorder:
     async def _watch(self, resource: str, path: str, version: str) -> None:
         while True:
             params = {"watch": "1", "resourceVersion": version, "timeoutSeconds": "3600"}
-            async for line in self._client.stream(path, params, idle=3600):
-                event = json.loads(line)
-                kind, there = event["type"], event["object"]
-                assert kind != "ERROR", there
-                version = there["metadata"]["resourceVersion"]
-                self._seen.append(Seen(int(version), resource, kind, there))
-                if kind == "DELETED":
-                    self._now[resource].pop(there["metadata"]["name"], None)
-                else:
-                    self._now[resource][there["metadata"]["name"]] = there
+            try:
+                async for line in self._client.stream(path, params, idle=3600):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        assert event["object"]["code"] == 410, event["object"]
+                        version = await self._list(resource, path)
+                        break
+                    version = self._take(resource, event["type"], event["object"])
+            except ApiError as error:
+                # A kind whose definition changes is not served for a moment.
+                if error.status != 429:
+                    raise
+                await asyncio.sleep(0.2)
+
+    async def _list(self, resource: str, path: str) -> str:
+        """Go on after a definition has changed, which ends all watches of a kind."""
+        listed = await self._client.get(path)
+        for there in listed["items"]:
+            self._take(resource, "MODIFIED", there)
+        version: str = listed["metadata"]["resourceVersion"]
+        return version
+
+    def _take(self, resource: str, kind: str, there: Json) -> str:
+        """Note an event; returns its version."""
+        version: str = there["metadata"]["resourceVersion"]
+        self._seen.append(Seen(int(version), resource, kind, there))
+        if kind == "DELETED":
+            self._now[resource].pop(there["metadata"]["name"], None)
+        else:
+            self._now[resource][there["metadata"]["name"]] = there
+        return version

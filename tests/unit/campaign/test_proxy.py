@@ -22,6 +22,7 @@ from campaign.streams import (
 )
 from lepton_operator.engine.client import ApiError, Client
 
+POD = {"metadata": {"name": "b"}}
 PODS = "/api/v1/namespaces/team/pods"
 
 
@@ -128,19 +129,19 @@ async def test_without_a_rule_everything_passes_and_is_recorded(proxy, client, u
     await client.post(PODS, {"metadata": {"name": "a"}})
     assert upstream.written == [{"metadata": {"name": "a"}}]
     assert await read(client) == [1, 2, 3]
-    assert [(str(e.request), e.code, e.told) for e in proxy.exchanges] == [
-        ("create pods", 201, 201),
-        ("watch pods", 200, 200),
+    assert [(str(e.request), e.request.name, e.code, e.told) for e in proxy.exchanges] == [
+        ("create pods", "a", 201, 201),
+        ("watch pods", "", 200, 200),
     ]
 
 
 async def test_a_refusal_reaches_the_caller_and_not_the_server(proxy, client, upstream):
     proxy.strike(Rule(ANY_WRITE, Refuse(429, "TooManyRequests", retry_after=3), skip=1))
-    await client.post(PODS, {})
+    await client.post(PODS, POD)
     with pytest.raises(ApiError) as caught:
-        await client.post(PODS, {})
+        await client.post(PODS, POD)
     assert (caught.value.status, caught.value.retry_after) == (429, 3)
-    await client.post(PODS, {})
+    await client.post(PODS, POD)
     assert len(upstream.written) == 2
     assert [e.code for e in proxy.exchanges] == [201, None, 201]
 
@@ -148,7 +149,7 @@ async def test_a_refusal_reaches_the_caller_and_not_the_server(proxy, client, up
 async def test_a_lost_answer_belongs_to_a_write_that_took_effect(proxy, client, upstream):
     proxy.strike(Rule(which("create", "pods"), LoseAnswer()))
     with pytest.raises(ApiError) as caught:
-        await client.post(PODS, {})
+        await client.post(PODS, POD)
     assert caught.value.status == 0
     assert len(upstream.written) == 1
     (exchange,) = proxy.exchanges
@@ -168,10 +169,10 @@ async def test_hooks_run_before_and_after_the_server_has_seen_a_write(proxy, cli
     proxy.strike(Rule(ANY_WRITE, Before(look)))
     proxy.strike(Rule(ANY_WRITE, After(look)))
     proxy.strike(Rule(ANY_WRITE, Before(look_and_cut)))
-    await client.post(PODS, {})
-    await client.post(PODS, {})
+    await client.post(PODS, POD)
+    await client.post(PODS, POD)
     with pytest.raises(ApiError):
-        await client.post(PODS, {})
+        await client.post(PODS, POD)
     assert seen == [0, 2, 2]
     assert len(upstream.written) == 2
 
@@ -181,14 +182,14 @@ async def test_a_stale_list_is_what_was_listed_before(proxy, client):
     proxy.strike(Rule(which("list", "pods"), kept))
     proxy.strike(Rule(which("list", "pods"), Replay(kept)))
     await client.get(PODS)
-    await client.post(PODS, {})
+    await client.post(PODS, POD)
     assert await client.get(PODS) == {"items": 0}
     assert await client.get(PODS) == {"items": 1}
 
 
 async def test_a_delay_changes_nothing_but_the_time(proxy, client, upstream):
     proxy.strike(Rule(ANY_WRITE, Delay(0.01)))
-    assert await client.post(PODS, {}) == {"items": 1}
+    assert await client.post(PODS, POD) == {"items": 1}
 
 
 @pytest.mark.parametrize(
