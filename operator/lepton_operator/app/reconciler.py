@@ -195,9 +195,9 @@ class Reconciler:
                 which = (job.uid, manifest["kind"], manifest["metadata"]["name"])
                 if which in made and not await self._is_there(job):
                     return False
-                made.add(which)
                 resource = resource_of(manifest["kind"], manifest["apiVersion"])
                 self._caches.wrote(resource, await self._effects.create(resource, dict(manifest)))
+                made.add(which)
         except NameTaken as error:
             self._obstacles[job.key] = Obstacle(job.uid, str(error), name_taken=True)
             return False
