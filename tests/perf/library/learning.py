@@ -25,7 +25,7 @@ TASKS = (
     Task("DQN", "CartPole-v1", 475, 500_000),
     Task("PPO", "Acrobot-v1", -100, 1_000_000),
     Task("DQN", "Acrobot-v1", -100, 500_000),
-    Task("PPO", "LunarLander-v3", 200, 2_000_000),
+    Task("PPO", "LunarLander-v3", 200, 5_000_000),
     Task("SAC", "Pendulum-v1", -200, 20_000),
 )
 EPISODES = 100
