@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 from install import NAMESPACE, TRAINER, pushed
-from steps import EXISTING, ROOT, StepError, cluster_is_up, environment, kubectl, python, say
+from steps import EXISTING, ROOT, StepError, environment, kubectl, python, say, stopped_afterwards
 
 
 def scale(replicas: dict[str, int]) -> None:
@@ -65,13 +65,8 @@ def campaign(arguments: list[str]) -> int:
 
 def main() -> int:
     """Returns pytest's exit code."""
-    stop_after = not EXISTING and not cluster_is_up()
-    try:
+    with stopped_afterwards():
         return campaign(sys.argv[1:])
-    finally:
-        if stop_after:
-            say("stopping the cluster")
-            python("tests/cluster", "down")
 
 
 if __name__ == "__main__":

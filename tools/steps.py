@@ -1,9 +1,11 @@
 """What the make targets share: where things are, running programs, telling what is being done."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,3 +86,15 @@ def cluster_is_up() -> bool:
     except StepError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def stopped_afterwards() -> Iterator[None]:
+    """Stop the cluster at the end, unless it was up before or is the user's own."""
+    stop = not EXISTING and not cluster_is_up()
+    try:
+        yield
+    finally:
+        if stop:
+            say("stopping the cluster")
+            python("tests/cluster", "down")

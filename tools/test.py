@@ -8,15 +8,14 @@ import sys
 
 import install
 from lint import lint
-from steps import EXISTING, ROOT, StepError, cluster_is_up, environment, python, say
+from steps import ROOT, StepError, environment, say, stopped_afterwards
 
 
 def main() -> int:
     """Returns pytest's exit code."""
     say("lint")
     lint()
-    stop_after = not EXISTING and not cluster_is_up()
-    try:
+    with stopped_afterwards():
         install.install()
         say("pytest")
         return subprocess.run(
@@ -26,10 +25,6 @@ def main() -> int:
             env=environment(),
             check=False,
         ).returncode
-    finally:
-        if stop_after:
-            say("stopping the cluster")
-            python("tests/cluster", "down")
 
 
 if __name__ == "__main__":

@@ -135,6 +135,9 @@ def test_a_job_that_has_not_started_can_be_changed(kubectl, crd, namespace):
     for change in ({"workers": 2}, {"image": "other"}):
         body = json.dumps({"spec": change})
         kubectl("patch", "ltj", "job", "-n", namespace, "--type=merge", "-p", body)
+    told = kubectl("get", "ltj", "job", "-n", namespace, "-o", "json").stdout
+    spec = json.loads(told)["spec"]
+    assert (spec["workers"], spec["image"]) == (2, "other")
 
 
 def test_explain_describes_every_section(kubectl, crd):
@@ -169,3 +172,6 @@ def test_the_api_server_takes_any_status_that_the_models_can_hold(kubectl, crd, 
         "patch", "ltj", "job", "-n", namespace, "--subresource=status", "--type=merge",
         "-p", json.dumps({"status": extreme}),
     )  # fmt: skip
+    told = kubectl("get", "ltj", "job", "-n", namespace, "-o", "json").stdout
+    status = json.loads(told)["status"]
+    assert {name: status[name] for name in extreme} == extreme

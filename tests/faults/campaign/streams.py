@@ -44,6 +44,14 @@ def reaches(kind: str) -> Callable[[Event], bool]:
     return shows
 
 
+async def counted(lines: Lines, events: int) -> AsyncIterator[tuple[bytes, bool]]:
+    """Each line, and whether it is an event beyond so many."""
+    seen = 0
+    async for line in lines:
+        seen += event_of(line) is not None
+        yield line, seen > events
+
+
 @dataclass(frozen=True)
 class EndAfter:
     """The server ends the watch in good order after so many events."""
@@ -52,12 +60,9 @@ class EndAfter:
 
     async def through(self, lines: Lines) -> Lines:
         """See StreamFault."""
-        left = self.events
-        async for line in lines:
-            if event_of(line) is not None:
-                if left == 0:
-                    return
-                left -= 1
+        async for line, beyond in counted(lines, self.events):
+            if beyond:
+                return
             yield line
 
 
@@ -70,14 +75,11 @@ class CutAfter:
 
     async def through(self, lines: Lines) -> Lines:
         """See StreamFault."""
-        left = self.events
-        async for line in lines:
-            if event_of(line) is not None:
-                if left == 0:
-                    if self.in_line:
-                        yield line[: len(line) // 2]
-                    raise Cut
-                left -= 1
+        async for line, beyond in counted(lines, self.events):
+            if beyond:
+                if self.in_line:
+                    yield line[: len(line) // 2]
+                raise Cut
             yield line
 
 
@@ -89,12 +91,9 @@ class StallAfter:
 
     async def through(self, lines: Lines) -> Lines:
         """See StreamFault."""
-        left = self.events
-        async for line in lines:
-            if event_of(line) is not None:
-                if left == 0:
-                    await asyncio.Event().wait()
-                left -= 1
+        async for line, beyond in counted(lines, self.events):
+            if beyond:
+                await asyncio.Event().wait()
             yield line
 
 
@@ -108,14 +107,11 @@ class ErrorAfter:
 
     async def through(self, lines: Lines) -> Lines:
         """See StreamFault."""
-        left = self.events
-        async for line in lines:
-            if event_of(line) is not None:
-                if left == 0:
-                    told = {"type": "ERROR", "object": status(self.code, self.reason)}
-                    yield json.dumps(told).encode() + b"\n"
-                    return
-                left -= 1
+        async for line, beyond in counted(lines, self.events):
+            if beyond:
+                told = {"type": "ERROR", "object": status(self.code, self.reason)}
+                yield json.dumps(told).encode() + b"\n"
+                return
             yield line
 
 
