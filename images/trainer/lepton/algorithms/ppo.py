@@ -4,17 +4,18 @@ Schulman et al., "Proximal Policy Optimization Algorithms" (arXiv:1707.06347), w
 advantage estimation, Schulman et al. (arXiv:1506.02438). What the papers leave open follows Huang
 et al., "The 37 Implementation Details of Proximal Policy Optimization" (ICLR blog track 2022) and
 Andrychowicz et al., "What Matters In On-Policy Reinforcement Learning?" (arXiv:2006.05990):
-orthogonal initialisation (in `DecisionMaker`), Adam with epsilon 1e-5, gradient clipping at norm
-0.5, clip range 0.2, lambda 0.95, entropy bonus 0.01, and networks of their own for policy and
-value function.
+orthogonal initialisation (in `DecisionMaker`), Adam with epsilon 1e-5, clip range 0.2, lambda 0.95,
+entropy bonus 0.01, four passes over the data, and networks of their own for policy and value
+function.
 
 Where this differs from common implementations:
 - Advantages are scaled over the data of a whole update instead of each minibatch, so that
   data-parallel workers need one exchange for it and agree exactly.
 - Values and log probabilities of a rollout are computed afterwards in one pass, not per step.
 - Many environments (32), a short horizon (32) and large minibatches (256) suit batched
-  environments, where a step of 32 costs little more than a step of one. Twenty gradient steps an
-  update, in five passes: as many in ten passes of twice the size learn no better and cost more.
+  environments, where a step of 32 costs little more than a step of one.
+- Gradients are clipped at norm 1 instead of 0.5: with so few gradient steps each may be larger.
+  (A clip range of 0.3 learns CartPole sooner still, and fails LunarLander.)
 """
 
 from collections.abc import Sequence
