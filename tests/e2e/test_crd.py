@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 TABLE = Path(__file__).parents[1] / "data" / "manifests"
 GOOD = sorted((TABLE / "good").glob("*.yaml"))
@@ -34,13 +35,12 @@ CHANGES = {
 def started(kubectl, crd, namespace):
     """A job whose status says that an attempt was counted; returns `patch(spec)`.
 
-    It is suspended, so that no operator starts it.
+    It is suspended and another controller's, so that no operator writes its status meanwhile.
     """
-    manifest = str(TABLE / "good" / "cartpole.yaml")
-    kubectl("apply", "-n", namespace, "-f", manifest)
-    kubectl(
-        "patch", "ltj", "job", "-n", namespace, "--type=merge", "-p", '{"spec":{"suspend":true}}'
-    )
+    path = TABLE / "good" / "cartpole.yaml"
+    manifest = yaml.safe_load(path.read_text())
+    manifest["spec"] |= {"suspend": True, "managedBy": "example.com/nobody"}
+    kubectl("apply", "-n", namespace, "-f", "-", input=json.dumps(manifest))
 
     def patch(spec, *arguments):
         body = json.dumps({"spec": spec})
