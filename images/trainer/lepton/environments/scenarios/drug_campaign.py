@@ -2,8 +2,10 @@
 that its design tool proposes."""
 
 import math
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
 from lepton.environments.sampling import normal
@@ -18,6 +20,7 @@ from lepton.environments.scenarios.drug_library import (
     SUBSTITUENT_SPREAD,
     Belief,
     activities,
+    composition,
     expectation,
     learn,
     parts_of,
@@ -178,20 +181,29 @@ def propose(state: State, index: Index) -> State:
     mean, deviation = expectation(Belief(state.mean, state.covariance))
     is_done = xp.astype(state.measured != 0.0, mean.dtype)
     there = xp.astype(state.prices == 0.0, mean.dtype)
-    nothing = xp.zeros_like(there[:, :CORES])
-    core = 2.0 * FAR * sums(xp.concat([there[:, :CORES], nothing], axis=1))
-    substituent = FAR * sums(xp.concat([nothing, there[:, CORES:]], axis=1))
-    kinds = [core + substituent, core - substituent, substituent - core, -core - substituent]
+    kinds = xp.reshape(there @ _kinds(xp, device(mean)), (-1, KINDS, COMPOUNDS))
     means = mean - 6.0 * FAR * is_done
     bounds = means + index.beta * deviation
-    best = [xp.argmax(values + kind, axis=1) for values in (means, bounds) for kind in kinds]
-    proposed = xp.stack(best, axis=1)
+    best = [xp.argmax(values[:, None, :] + kinds, axis=2) for values in (means, bounds)]
+    proposed = xp.concat(best, axis=1)
     return state._replace(
         proposed=proposed,
         expected=at(mean, proposed),
         deviation=at(deviation, proposed),
         cost=at(costs(state), proposed),
     )
+
+
+@cache
+def _kinds(xp: Any, device: Any) -> Array:
+    """(PARTS, KINDS * COMPOUNDS): times the parts that are there, how much nearer each compound is
+    to being of each kind; a core counts more than a substituent."""
+    parts = composition(np, None)
+    cores, substituents = parts.copy(), parts.copy()
+    cores[CORES:], substituents[:CORES] = 0.0, 0.0
+    signs = ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0))
+    weights = [FAR * (2.0 * core * cores + other * substituents) for core, other in signs]
+    return xp.asarray(np.concatenate(weights, axis=1), device=device)
 
 
 def best_by_index(state: State, beta: Array | float, price: Array | float) -> Array:

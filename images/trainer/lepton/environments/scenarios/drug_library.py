@@ -64,7 +64,7 @@ def prior(like: Array) -> Belief:
 
 
 @cache
-def _composition(xp: Any, device: Any) -> Array:
+def composition(xp: Any, device: Any) -> Array:
     """(PARTS, COMPOUNDS): 1 where the compound has the part."""
     cores = np.repeat(np.eye(CORES, dtype=np.float32), SUBSTITUENTS, axis=1)
     substituents = np.tile(np.eye(SUBSTITUENTS, dtype=np.float32), (1, CORES))
@@ -75,7 +75,7 @@ def sums(parts: Array) -> Array:
     """For each compound the sum of the values of its core and its substituent, (n, COMPOUNDS),
     given those of the parts, (n, PARTS)."""
     # Of the terms of each sum two are not 0, so that it is the same in a batch of any size.
-    return parts @ _composition(array_namespace(parts), device(parts))
+    return parts @ composition(array_namespace(parts), device(parts))
 
 
 def expectation(belief: Belief) -> tuple[Array, Array]:
@@ -111,7 +111,7 @@ def learn(belief: Belief, compound: Array, result: Array, told: Array, noise: fl
     surprise = result - AVERAGE - both(belief.mean)
     return Belief(
         belief.mean + gain * surprise[:, None],
-        belief.covariance - gain[:, :, None] * shared[:, None, :],
+        belief.covariance - xp.einsum("ni,nj->nij", gain, shared),
     )
 
 
