@@ -98,6 +98,12 @@ def test_every_field_but_those_about_a_running_job_is_fixed_once_it_started():
         assert f"self.spec.{field} ==" not in told
 
 
+def test_a_write_of_status_alone_is_not_held_against_every_field_of_spec():
+    rules = [rule["rule"] for rule in ROOT["x-kubernetes-validations"] if "oldSelf" in rule["rule"]]
+    assert len(rules) == 3  # managedBy, workers, and all others in one
+    assert all(") || self.spec" in rule for rule in rules if "oldSelf.status" in rule)
+
+
 def test_an_autoscaler_finds_what_it_scales():
     scale = VERSION["subresources"]["scale"]
     assert scale["specReplicasPath"] == ".spec.workers"
