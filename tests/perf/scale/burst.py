@@ -19,7 +19,7 @@ from scale.cluster import (
     watching,
 )
 from scale.manifests import IMAGE, plain_job, training_job
-from scale.process import Operator
+from scale.process import ControlPlane, Operator
 
 WORKERS = 4
 
@@ -36,6 +36,8 @@ class Burst:
     """For each job, from its last pod running to its status that says so."""
     complete_lag: list[float]
     """For each job, from its batch Job complete to its status that says so."""
+    control_plane: dict[str, float]
+    """CPU of each of its processes until all pods run."""
     cpu_seconds: float = 0.0
     mebibytes: float = 0.0
     requests: float = 0.0
@@ -56,6 +58,11 @@ def lags(told: dict[str, float], happened: dict[str, float]) -> list[float]:
     return [max(0.0, told[name] - happened[name]) for name in told if name in happened]
 
 
+def difference(after: dict[str, float], before: dict[str, float]) -> dict[str, float]:
+    """By how much each has grown."""
+    return {name: value - before[name] for name, value in after.items()}
+
+
 def run_for(jobs: int) -> float:
     """How long pods run, so that all of them are seen running before the first one ends."""
     return 20.0 + jobs * 0.15
@@ -63,25 +70,27 @@ def run_for(jobs: int) -> float:
 
 async def plain(client: Client, jobs: int) -> Burst:
     """The floor."""
+    processes = ControlPlane()
     seconds, within = run_for(jobs), 120.0 + jobs * 0.6
     async with namespace(client, f"bench-plain-{jobs}") as where:
         pods = Watched(client, PODS, where, pod_states)
         batch = Watched(client, JOBS, where, job_states)
         async with watching(pods, batch):
-            begin = time.monotonic()
+            begin, before = time.monotonic(), processes.cpu_seconds()
             names = [f"job-{number}" for number in range(jobs)]
             manifests = (plain_job(where, name, WORKERS, f"{seconds}s") for name in names)
             await create_all(client, JOBS, manifests)
             running = await pods.reached("Running", jobs * WORKERS, within)
+            control_plane = difference(processes.cpu_seconds(), before)
             succeeded = await pods.reached("Succeeded", jobs * WORKERS, within + seconds)
             complete = await batch.reached("Complete", jobs, within)
-    return Burst(running - begin, complete - succeeded, [], [])
+    return Burst(running - begin, complete - succeeded, [], [], control_plane)
 
 
 async def ours(client: Client, jobs: int, **spec: object) -> Burst:
     """The same as LeptonTrainingJobs, with an operator that was started for it."""
     seconds, within = run_for(jobs), 180.0 + jobs * 1.0
-    operator = Operator(IMAGE)
+    processes, operator = ControlPlane(), Operator(IMAGE)
     try:
         await operator.leading()
         cpu_before = operator.cpu_seconds
@@ -90,13 +99,15 @@ async def ours(client: Client, jobs: int, **spec: object) -> Burst:
             batch = Watched(client, JOBS, where, job_states)
             training = Watched(client, TRAINING_JOBS, where, training_job_states)
             async with watching(pods, batch, training):
-                begin = time.monotonic()
+                begin, before = time.monotonic(), processes.cpu_seconds()
                 names = [f"job-{number}" for number in range(jobs)]
                 manifests = (
                     training_job(where, name, WORKERS, f"{seconds}s", **spec) for name in names
                 )
                 await create_all(client, TRAINING_JOBS, manifests)
                 running = await pods.reached("Running", jobs * WORKERS, within)
+                control_plane = difference(processes.cpu_seconds(), before)
+                control_plane["operator"] = operator.cpu_seconds - cpu_before
                 succeeded = await pods.reached("Succeeded", jobs * WORKERS, within + seconds)
                 complete = await training.reached("Complete", jobs, within)
             cpu = operator.cpu_seconds - cpu_before
@@ -112,6 +123,7 @@ async def ours(client: Client, jobs: int, **spec: object) -> Burst:
         complete - succeeded,
         lags(training.times("Running"), pods_running),
         lags(training.times("Complete"), jobs_complete),
+        control_plane,
         cpu,
         mebibytes,
         requests,
@@ -138,6 +150,11 @@ async def measure(client: Client, report: Report, jobs: int, rounds: int) -> Non
     add("all pods running", middle(b.all_running for b in bursts), "s")
     ratios = [b.all_running / f.all_running for b, f in zip(bursts, floors, strict=True)]
     add("all pods running, against plain Jobs", middle(ratios), "times", 1.1)
+    for name, one in (("plain Jobs, ", floors[-1]), ("", bursts[-1])):
+        each = {who: 1000 * spent / jobs for who, spent in one.control_plane.items()}
+        detail = ", ".join(f"{who} {spent:.1f}" for who, spent in each.items())
+        add(f"{name}CPU of all that runs until all pods run, a job", sum(each.values()), "ms",
+            detail=detail)  # fmt: skip
     floor = middle(f.all_complete for f in floors)
     add("plain Jobs, last pod succeeded to all complete", floor, "s")
     add(

@@ -1,6 +1,8 @@
-"""The operator as a process of this machine, so that what it takes can be read from /proc."""
+"""The operator and the control plane as processes of this machine, so that what they take can be
+read from /proc."""
 
 import asyncio
+import json
 import os
 import re
 import socket
@@ -20,6 +22,28 @@ REQUEST = re.compile(
 )
 
 PASSES = re.compile(r"^lepton_operator_reconcile_seconds_count{.*} ([\d.e+]+)$", re.MULTILINE)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of user and system, of a process so far."""
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / TICKS
+
+
+class ControlPlane:
+    """The processes of the cluster."""
+
+    def __init__(self) -> None:
+        told = subprocess.run(
+            [sys.executable, str(ROOT / "tests" / "cluster"), "status", "--json"],
+            check=True,
+            capture_output=True,
+        )
+        self._pids = {one["name"]: one["pid"] for one in json.loads(told.stdout)["processes"]}
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Of each process so far."""
+        return {name: cpu_seconds(pid) for name, pid in self._pids.items()}
 
 
 class Operator:
@@ -97,8 +121,7 @@ class Operator:
     @property
     def cpu_seconds(self) -> float:
         """Of user and system, so far."""
-        stat = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(stat[11]) + int(stat[12])) / TICKS
+        return cpu_seconds(self._process.pid)
 
     @property
     def peak_mebibytes(self) -> float:
