@@ -16,7 +16,7 @@ from lepton_operator.engine import credentials
 from lepton_operator.engine.clock import ServerClock
 from lepton_operator.engine.credentials import Credentials
 from lepton_operator.engine.errors import ApiError
-from lepton_operator.engine.transport import bypasses_proxy, watched_socket
+from lepton_operator.engine.transport import proxy_for, watched_socket
 
 POOL = 32
 """Connections for requests; watches have their own, so that they can't use these up."""
@@ -62,12 +62,12 @@ class Client:
             "socket_factory": watched_socket,
         }
         headers = {"User-Agent": user_agent(), "Accept": JSON}
-        trust_env = not bypasses_proxy(self.host)
+        proxy = (login.proxy if login else None) or proxy_for(self.host)
         self._requests, self._streams = (
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=limit, **options),
                 headers=headers,
-                trust_env=trust_env,
+                proxy=proxy,
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
             for limit in (pool, 0)
@@ -217,7 +217,7 @@ class Client:
         """Send, and send again if other credentials may help; an HTTP error becomes an ApiError."""
         options: dict[str, Any] = {"timeout": timeout or aiohttp.ClientTimeout(total=None)}
         if self._login:
-            options |= {"proxy": self._login.proxy, "server_hostname": self._login.server_name}
+            options["server_hostname"] = self._login.server_name
         for attempt in (1, 2):
             authorization = await self._login.authorization() if self._login else None
             response = await session.request(

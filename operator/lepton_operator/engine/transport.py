@@ -5,6 +5,7 @@ import os
 import socket
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 
 def bypasses_proxy(url: str) -> bool:
@@ -22,6 +23,18 @@ def bypasses_proxy(url: str) -> bool:
     return address.is_loopback or any(
         address in network for network in map(_network, exempt.split(",")) if network
     )
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy in the environment (HTTPS_PROXY and its like) that this address is reached by.
+
+    aiohttp would look it up for every request, in a thread, and ~/.netrc, too, which knows
+    nothing of API servers.
+    """
+    parts = urlsplit(url)
+    if bypasses_proxy(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def watched_socket(address: tuple[Any, ...]) -> socket.socket:

@@ -14,11 +14,7 @@ from lepton_operator.reconcile.situation import Situation
 def missing(situation: Situation, *, with_job: bool) -> tuple[Manifest, ...]:
     """Objects that the current attempt needs and that are not there."""
     job, spec, settings = situation.job, situation.spec, situation.settings
-    found = [
-        manifest
-        for manifest in manifests.objects(job, spec, settings)
-        if _present(situation, manifest) is None
-    ]
+    found = [manifest for manifest in situation.objects if _present(situation, manifest) is None]
     if with_job:
         # Before the pods, which wait for it. Once they are placed nobody needs it any more.
         group = manifests.pod_group(job, spec, job.status.attempt, settings)
@@ -32,7 +28,7 @@ def outdated(situation: Situation) -> tuple[Manifest, ...]:
     """Services and policies that differ from what is wanted now. A claim can't change, and of a Job
     only `suspend` does."""
     found = []
-    for manifest in manifests.objects(situation.job, situation.spec, situation.settings):
+    for manifest in situation.objects:
         there = _present(situation, manifest)
         wanted = manifest["metadata"]["annotations"][names.ANNOTATION_DESIRED_HASH]
         if (
@@ -124,7 +120,7 @@ def in_the_way(situation: Situation) -> str | None:
     wanted = {
         manifest["metadata"]["name"]
         for manifest in (
-            *manifests.objects(situation.job, situation.spec, situation.settings),
+            *situation.objects,
             {"metadata": {"name": manifests.job_name(situation.job, situation.status.attempt)}},
         )
     }

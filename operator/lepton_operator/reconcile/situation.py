@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.spec import LeptonTrainingJobSpec
 from lepton_operator.api.status import LeptonTrainingJobStatus
-from lepton_operator.reconcile.manifests import GRACE_SECONDS
+from lepton_operator.reconcile import manifests
+from lepton_operator.reconcile.manifests import GRACE_SECONDS, Manifest
 from lepton_operator.reconcile.observed import GroupView, JobView, Observed, PodView
 from lepton_operator.reconcile.settings import Settings
 
@@ -34,13 +36,18 @@ class Situation:
         """What was last written."""
         return self.job.status
 
-    @property
+    @cached_property
+    def objects(self) -> tuple[Manifest, ...]:
+        """What every attempt needs beside its Job."""
+        return manifests.objects(self.job, self.spec, self.settings)
+
+    @cached_property
     def own_jobs(self) -> tuple[JobView, ...]:
         """Batch Jobs that this training job owns; one of the same name that was deleted may have
         left others."""
         return tuple(j for j in self.observed.jobs if j.owner_uid == self.job.uid)
 
-    @property
+    @cached_property
     def current_job(self) -> JobView | None:
         """The batch Job of the current attempt, unless it is being deleted."""
         wanted = self.status.attempt
@@ -54,7 +61,7 @@ class Situation:
             return None
         return next((group for group in self.observed.groups if group.name == current.name), None)
 
-    @property
+    @cached_property
     def pods(self) -> tuple[PodView, ...]:
         """Pods of the current attempt's Job."""
         current = self.current_job

@@ -11,7 +11,7 @@ from aiohttp import web
 from lepton_operator.engine import credentials
 from lepton_operator.engine.client import ApiError, Client
 from lepton_operator.engine.resources import Resource
-from lepton_operator.engine.transport import bypasses_proxy
+from lepton_operator.engine.transport import bypasses_proxy, proxy_for
 
 
 async def test_an_error_has_the_statuss_reason_message_and_retry_after(
@@ -217,6 +217,20 @@ def test_networks_in_no_proxy_are_reached_directly(
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv("NO_PROXY", "example.com, 10.96.0.0/12,192.168.0.7")
     assert bypasses_proxy(url) is bypasses
+
+
+def test_the_proxy_is_the_one_in_the_environment_for_the_scheme(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example.com:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("NO_PROXY", "exempt.example.com,10.96.0.0/12")
+    assert proxy_for("https://api.example.com:6443") == "http://proxy.example.com:3128"
+    monkeypatch.delenv("http_proxy", raising=False)
+    assert proxy_for("http://api.example.com") is None
+    assert proxy_for("https://exempt.example.com") is None
+    assert proxy_for("https://10.96.0.1") is None
+    assert proxy_for("https://127.0.0.1:6443") is None
 
 
 def test_paths_are_those_of_the_api_server() -> None:
