@@ -20,12 +20,14 @@ Key = tuple[str, str]
 class Collector:
     """One loop that looks every second which pods are due, and pulls from them side by side.
 
-    A pod that does not answer is asked again after the usual period, and its silence is told
-    once: the job's status simply keeps the last figures.
+    A pod that does not answer is asked more and more seldom, since many programs never will, and
+    its silence is told once: the job's status simply keeps the last figures.
     """
 
     TICK_SECONDS = 1.0
     IN_FLIGHT = 64
+    MOST_SECONDS = 60.0
+    """Between two questions to a pod that does not answer."""
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class Collector:
         pacer: Pacer[Key],
         on_news: Callable[[Key], None],
         now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._first_workers = first_workers
         self._fetch = fetch
@@ -43,10 +46,11 @@ class Collector:
         self._pacer = pacer
         self._on_news = on_news
         self._now = now
+        self._clock = clock
         self._due: dict[Key, tuple[str, float]] = {}
         """When to ask again, by job, with the pod's UID: a new pod is asked at once."""
-        self._silent: dict[Key, str] = {}
-        """UID of the pod that did not answer, by job: its silence is told once."""
+        self._silent: dict[Key, tuple[str, float]] = {}
+        """By job, the UID of the pod that does not answer, and since when."""
         self._slots = asyncio.Semaphore(self.IN_FLIGHT)
         self._pulls: set[asyncio.Task[None]] = set()
 
@@ -62,7 +66,7 @@ class Collector:
             await asyncio.gather(*self._pulls, return_exceptions=True)
 
     def _start_due_pulls(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         pods = dict(self._first_workers())
         self._pacer.running = len(pods)
         for key in self._due.keys() - pods.keys():
@@ -74,20 +78,26 @@ class Collector:
                 continue
             # What is asked before it may be written is old by the time it is.
             wait = self._pacer.wait(key) if uid == pod.uid else 0.0
-            self._due[key] = (pod.uid, now + (wait or self._pacer.period))
+            self._due[key] = (pod.uid, now + (wait or self._period(key, pod.uid, now)))
             if wait:
                 continue
             task = asyncio.create_task(self._pull(key, pod))
             self._pulls.add(task)
             task.add_done_callback(self._pulls.discard)
 
+    def _period(self, key: Key, uid: str, now: float) -> float:
+        """Seconds until the next question; to a silent pod a quarter of its silence."""
+        silent, since = self._silent.get(key, (None, now))
+        patience = (now - since) / 4 if silent == uid else 0.0
+        return max(self._pacer.period, min(patience, self.MOST_SECONDS))
+
     async def _pull(self, key: Key, pod: PodView) -> None:
         async with self._slots:
             try:
                 progress = await self._fetch(pod)
             except FetchError as error:
-                if self._silent.get(key) != pod.uid:
-                    self._silent[key] = pod.uid
+                if self._silent.get(key, ("", 0.0))[0] != pod.uid:
+                    self._silent[key] = (pod.uid, self._clock())
                     log.info("no progress from pod %s/%s: %s", pod.namespace, pod.name, error)
                 return
             finally:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
@@ -97,6 +98,27 @@ async def test_a_pod_that_fails_to_answer_is_asked_again(bench):
     bench.start()
     await reached(lambda: bench.news)
     assert len(bench.asked) >= 3
+
+
+async def test_a_pod_that_never_answers_is_asked_more_and_more_seldom(bench):
+    now, asked = 0.0, []
+
+    async def silent(_: PodView) -> Progress:
+        asked.append(now)
+        raise FetchError("refused")
+
+    bench.collector._fetch, bench.collector._clock = silent, lambda: now
+    bench.collector.TICK_SECONDS = 0.0
+    bench.pacer._minimum = 10.0
+    bench.start()
+    while now < 600.0:
+        now += 1.0
+        for _ in range(8):
+            await asyncio.sleep(0)
+    pauses = [after - before for before, after in pairwise(asked)]
+    assert pauses == sorted(pauses)
+    assert pauses[0] == 10.0
+    assert pauses[-1] == 60.0
 
 
 async def test_a_new_pod_is_asked_at_once(bench):
