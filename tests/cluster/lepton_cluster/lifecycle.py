@@ -38,6 +38,7 @@ from .network import DNS_SERVICE, Pair
 from .progress import Progress
 
 FAKE_NODES = "/api/v1/nodes?labelSelector=type%3Dkwok"
+LAUNCH_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -362,9 +363,12 @@ def _wait(
     """Waits for a component, but not for one that has died."""
     log = layout.log / f"{name}.log"
     deadline = time.monotonic() + seconds
+    # For a moment after its launch it is still the program that launches it.
+    seen, by = False, time.monotonic() + LAUNCH_SECONDS
     while not condition():
         alive = {process.name for process in machine.processes(init)}
-        if name not in alive:
+        seen = seen or name in alive
+        if name not in alive and (seen or time.monotonic() >= by):
             raise ClusterError(f"{name} ended at its start", log=log, advice=_after_failure(layout))
         if time.monotonic() > deadline:
             raise ClusterError(
