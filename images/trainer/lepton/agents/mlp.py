@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,29 @@ class Tanh(nn.Module):
         """Of the same shape."""
         if x.is_cuda:
             return x.tanh()
-        return torch.add(self._minus_one, torch.sigmoid(x + x), alpha=2.0)
+        if x.requires_grad:
+            found: Tensor = _TanhBySigmoid.apply(x, self._minus_one)
+            return found
+        return _tanh_by_sigmoid(x, self._minus_one)
+
+
+def _tanh_by_sigmoid(x: Tensor, minus_one: Tensor) -> Tensor:
+    return torch.add(minus_one, torch.sigmoid(x + x), alpha=2.0)
+
+
+class _TanhBySigmoid(torch.autograd.Function):
+    """With the derivative 1 - tanh², in one call for autograd's four."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, minus_one: Tensor) -> Tensor:
+        tangent = _tanh_by_sigmoid(x, minus_one)
+        context.save_for_backward(tangent)
+        return tangent
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (tangent,) = context.saved_tensors
+        return torch.ops.aten.tanh_backward(gradient, tangent), None
 
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {

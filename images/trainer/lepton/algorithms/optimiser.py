@@ -1,9 +1,10 @@
 """Optimiser: gradient steps on one flat tensor, shared with the other workers."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lepton.algorithms.flat import Adam, FlatParameters, all_finite
@@ -45,9 +46,12 @@ class Optimiser:
         samples: float,
         learning_rate: float,
         computed: Mapping[str, Tensor] | None = None,
+        slopes: Iterable[tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         """One step down the gradient of `loss`, which is a sum over `samples` samples.
 
+        `slopes` are the loss's derivatives by outputs of the networks, each after its output,
+        where the loss itself has no gradient.
         Raises NonFiniteError, naming the first of `computed` that is not finite, if the loss is
         not.
         """
@@ -55,14 +59,19 @@ class Optimiser:
             raise diverged(self._flat.first_not_finite(), computed or {})
         flat = self._flat
         flat.gradients_and_count.zero_()
-        loss.backward()  # type: ignore[no-untyped-call]
+        if slopes is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            moved = [(output, slope) for output, slope in slopes if output.requires_grad]
+            torch.autograd.backward([o for o, _ in moved], [slope for _, slope in moved])
         flat.gradients_and_count[-1] = samples
         if self.shares_gradients:
             self._group.sum(flat.gradients_and_count)
-        flat.gradients.div_(flat.gradients_and_count[-1].clamp_min(1.0))
+        # The sum becomes the mean, and shorter where that is too long.
+        scale = flat.gradients_and_count[-1].clamp_min(1.0).reciprocal()
         if self._max_gradient_norm:
-            norm = flat.gradients.norm()
-            flat.gradients.mul_((self._max_gradient_norm / (norm + 1e-6)).clamp_max(1.0))
+            scale = scale.minimum(self._max_gradient_norm / (flat.gradients.norm() + 1e-6))
+        flat.gradients.mul_(scale)
         self._adam.step(learning_rate)
 
     def end_update(self) -> None:

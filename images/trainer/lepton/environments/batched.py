@@ -57,6 +57,7 @@ class BatchedVectorEnv(VectorEnv[Any, Any, Any]):
         self._draws = self._xp.zeros_like(self._rows)
         self._steps = self._xp.zeros_like(self._rows)
         self._state: Any = None
+        self._no_noise = uniform(self._seeds, self._draws, 0)
 
     def _put(self, values: NDArray[Any]) -> Array:
         """A NumPy array where this environment lives."""
@@ -128,9 +129,10 @@ class BatchedVectorEnv(VectorEnv[Any, Any, Any]):
         return _where(xp, done, scenario.observe(fresh), observation)
 
     def _noise(self, width: int) -> Array:
+        if not width:
+            return self._no_noise
         numbers = uniform(self._seeds, self._draws, width)
-        if width:
-            self._draws = self._draws + 1
+        self._draws = self._draws + 1
         return numbers
 
     def render(self) -> tuple[Picture, ...] | None:

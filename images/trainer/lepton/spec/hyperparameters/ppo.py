@@ -10,13 +10,11 @@ from lepton.spec.hyperparameters.base import NetworkHyperparameters
 class PPOHyperparameters(NetworkHyperparameters):
     """What PPO can be told. Policy and value function have a network each."""
 
-    max_gradient_norm: Annotated[float, Field(ge=0)] = 1.0
-    """Gradients with a larger norm are scaled down to it; 0 switches that off."""
     anneal_learning_rate: bool = False
     """Lower the learning rate linearly to zero over maxSteps or maxEpisodes."""
     horizon: Annotated[int, Field(ge=1, le=1_000_000)] = 32
     """Steps that each environment makes between two updates."""
-    epochs: Annotated[int, Field(ge=1, le=1000)] = 4
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 5
     """Passes over the data of one update."""
     minibatches: Annotated[int, Field(ge=1, le=100_000)] = 4
     """Parts that the data of one pass is split into; one gradient step each."""
