@@ -51,6 +51,17 @@ def test_the_node_offers_eight_gpus(kubectl: Kubectl) -> None:
     assert node["status"]["allocatable"]["nvidia.com/gpu"] == "8"
 
 
+def test_what_pods_use_is_measured(kubectl: Kubectl) -> None:
+    measured = until(
+        "DNS is measured",
+        lambda: kubectl("top", "pods", "-n=kube-system", "--no-headers", check=False).stdout,
+    )
+    name, cpu, memory = measured.split()
+    assert name.startswith("coredns-")
+    assert cpu.endswith("m")
+    assert memory.endswith("Mi")
+
+
 def test_a_claim_is_provisioned_for_a_pod_of_an_ordinary_user(
     kubectl: Kubectl, namespace: str
 ) -> None:

@@ -1,6 +1,9 @@
-"""A job whose number of workers changes while it runs, while it rests, and by kubectl scale."""
+"""A job whose number of workers changes while it runs, while it rests, and by an autoscaler."""
 
 import json
+import os
+
+import pytest
 
 from support import condition, until
 
@@ -23,6 +26,9 @@ signal.signal(signal.SIGTERM, save)
 while step < 600 and world < 3:
     step += 1
     lepton.report(step=step, total=600, world=world)
+    end = time.process_time() + 0.01
+    while time.process_time() < end:
+        pass
     time.sleep(0.2)
 """
 
@@ -85,3 +91,28 @@ def test_an_autoscaler_finds_its_way(jobs):
     assert scale()["spec"]["replicas"] == 2
     assert scale()["status"]["selector"] == "training.lepton.ai/job-name=scaled"
     assert len(jobs.items("pods", scale()["status"]["selector"])) == 2
+
+
+@pytest.mark.skipif(
+    os.environ.get("CLUSTER") == "existing", reason="the user's own cluster need not measure pods"
+)
+def test_an_autoscaler_gives_a_busy_job_all_the_workers_it_may_have(jobs):
+    requests = {"requests": {"cpu": "10m"}}
+    elastic_job(jobs, "busy", workers=1, elastic={"min": 1, "max": 2}, resources=requests)
+    jobs.kubectl("autoscale", "ltj/busy", "--min=1", "--max=2", "--cpu=100%")
+    status = jobs.until(
+        "busy", "has two workers", lambda s: s["attempt"] == 2 and s["phase"] == "Running"
+    )
+    assert status["workers"]["summary"] == "2/2"
+    (ended,) = status["attempts"]
+    assert (ended["reason"], ended["message"]) == ("Resized", "resized from 1 to 2 workers")
+    status = jobs.until("busy", "goes on", lambda s: s["progress"]["step"] > ended["step"])
+    assert (status["restarts"], status["interruptions"]) == (0, 0)
+    until("the autoscaler sees both", lambda: autoscaler(jobs)["currentReplicas"] == 2)
+    assert jobs.get("ltj", "busy")["spec"]["workers"] == autoscaler(jobs)["desiredReplicas"] == 2
+
+
+def autoscaler(jobs):
+    """Status of the namespace's only HorizontalPodAutoscaler."""
+    (found,) = jobs.items("hpa.v2.autoscaling")
+    return found["status"]

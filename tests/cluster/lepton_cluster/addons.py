@@ -1,9 +1,10 @@
-"""What the API server is given at `up`: cluster DNS, the StorageClass, the nodes of kwok. Pure."""
+"""What the API server is given at `up`: DNS, the StorageClass, metrics, the nodes of kwok. Pure."""
 
+import base64
 from dataclasses import dataclass
 from typing import Any
 
-from .configuration import GPUS
+from .configuration import GPUS, METRICS_PORT
 from .layout import INSIDE
 from .network import DNS_SERVICE
 
@@ -142,6 +143,38 @@ def proxy_access() -> list[Manifest]:
             roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": "system:node-proxier"},
             subjects=[{"apiGroup": RBAC, "kind": "User", "name": "system:kube-proxy"}],
         )
+    ]  # fmt: skip
+
+
+METRICS_API = "v1beta1.metrics.k8s.io"
+
+
+def metrics(node_address: str, authority: bytes) -> list[Manifest]:
+    """Makes metrics-server, a process on the node, part of the API. `authority` is a PEM text."""
+    name, namespace, port = "metrics-server", "kube-system", {"name": "https", "protocol": "TCP"}
+    return [
+        _manifest(
+            "v1", "Service", "services", name, namespace,
+            spec={"ports": [{**port, "port": 443, "targetPort": METRICS_PORT}]},
+        ),
+        _manifest(
+            "discovery.k8s.io/v1", "EndpointSlice", "endpointslices", name, namespace,
+            metadata={"labels": {"kubernetes.io/service-name": name}},
+            addressType="IPv4",
+            endpoints=[{"addresses": [node_address]}],
+            ports=[{**port, "port": METRICS_PORT}],
+        ),
+        _manifest(
+            "apiregistration.k8s.io/v1", "APIService", "apiservices", METRICS_API,
+            spec={
+                "group": "metrics.k8s.io",
+                "version": "v1beta1",
+                "service": {"name": name, "namespace": namespace},
+                "caBundle": base64.b64encode(authority).decode(),
+                "groupPriorityMinimum": 100,
+                "versionPriority": 100,
+            },
+        ),
     ]  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from .errors import ClusterError
 
 # A development cluster starts anew, with new certificates, at each `up`.
 DAYS = "365"
+# The API server, where it asks an aggregated one on behalf of a client.
+FRONT_PROXY = "front-proxy"
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
@@ -27,10 +29,13 @@ def identities(
 ) -> tuple[Identity, ...]:
     service = "kubernetes.default.svc"
     names = ("localhost", "kubernetes", "kubernetes.default", service, f"{service}.cluster.local")
+    metrics = "metrics-server.kube-system.svc"
     api = tuple(f"DNS:{name}" for name in names) + tuple(f"IP:{ip}" for ip in api_addresses)
     return (
         Identity("api", "kube-apiserver", addresses=api),
         Identity("kubelet-server", node, addresses=(f"DNS:{node}", f"IP:{node_address}")),
+        Identity("metrics-server", metrics, addresses=(f"DNS:{metrics}",)),
+        Identity("front-proxy", FRONT_PROXY),
         Identity("kubelet-client", "kube-apiserver-kubelet-client", "system:masters"),
         Identity("admin", "admin", "system:masters"),
         Identity("kubelet", f"system:node:{node}", "system:nodes"),
@@ -40,6 +45,7 @@ def identities(
         # Their own names, so that the audit log tells them from the people who use the cluster.
         Identity("volumes", "local-path-provisioner", "system:masters"),
         Identity("kwok", "kwok", "system:masters"),
+        Identity("metrics", "metrics-server", "system:masters"),
     )
 
 

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from .configuration import API_PORT, CONTAINERD, NODE
+from .certificates import FRONT_PROXY
+from .configuration import API_PORT, CONTAINERD, METRICS_PORT, NODE
 from .layout import INSIDE, INSIDE_BINARIES, INSIDE_PACKAGES
 from .network import SERVICE_NETWORK
 
@@ -77,10 +78,12 @@ def api_server(node_address: str) -> Component:
             f"--kubelet-client-certificate={PKI}/kubelet-client.crt",
             f"--kubelet-client-key={PKI}/kubelet-client.key",
             "--kubelet-preferred-address-types=InternalIP",
-            # For aggregated API servers. The controllers complain each minute where it is not set;
-            # nobody has a certificate with this name.
+            # Aggregated API servers, of which metrics-server is one, believe who is asking when the
+            # request comes with this certificate.
+            f"--proxy-client-cert-file={PKI}/front-proxy.crt",
+            f"--proxy-client-key-file={PKI}/front-proxy.key",
             f"--requestheader-client-ca-file={PKI}/ca.crt",
-            "--requestheader-allowed-names=front-proxy",
+            f"--requestheader-allowed-names={FRONT_PROXY}",
             "--requestheader-username-headers=X-Remote-User",
             "--requestheader-group-headers=X-Remote-Group",
             "--requestheader-extra-headers-prefix=X-Remote-Extra-",
@@ -115,6 +118,8 @@ CONTROLLER_MANAGER = Component(
         f"--cluster-signing-key-file={PKI}/ca.key",
         "--use-service-account-credentials=true",
         "--leader-elect=false",
+        # Three looks of an autoscaler where the default has one: tests wait for it.
+        "--horizontal-pod-autoscaler-sync-period=5s",
         *RATE,
         GATES,
     ),
@@ -164,6 +169,27 @@ VOLUMES = Component(
         f"--helper-pod-file={CONFIG}/volume-helper-pod.json",
         "--namespace=local-path-storage",
         "--service-account-name=default",
+    ),
+)
+
+METRICS = Component(
+    "metrics-server",
+    (
+        KUBE,
+        "metrics-server",
+        f"--kubeconfig={CONFIG}/metrics.kubeconfig",
+        f"--authentication-kubeconfig={CONFIG}/metrics.kubeconfig",
+        f"--authorization-kubeconfig={CONFIG}/metrics.kubeconfig",
+        f"--secure-port={METRICS_PORT}",
+        f"--tls-cert-file={PKI}/metrics-server.crt",
+        f"--tls-private-key-file={PKI}/metrics-server.key",
+        f"--kubelet-certificate-authority={PKI}/ca.crt",
+        "--kubelet-preferred-address-types=InternalIP",
+        # The shortest that it takes, and the kubelet measures no more often.
+        "--metric-resolution=10s",
+        "--kubelet-request-timeout=5s",
+        # Nobody answers at the addresses of nodes that are only played.
+        "--node-selector=type!=kwok",
     ),
 )
 

@@ -16,6 +16,7 @@ NODE = "node-1"
 GPUS = 8
 API_PORT = 6443
 REGISTRY_PORT = 5000
+METRICS_PORT = 4443
 CONTAINERD = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "localhost/lepton-cluster/pause:1"
 
@@ -80,6 +81,7 @@ def audit_policy() -> Document:
         "system:kube-proxy",
         f"system:node:{NODE}",
         "local-path-provisioner",
+        "metrics-server",
         "kwok",
     ]
     reads = ["get", "list", "watch"]

@@ -94,6 +94,7 @@ def control_plane(address: str) -> tuple[Component, ...]:
         components.kubelet(address, addons.GPU_LABELS),
         components.PROXY,
         components.VOLUMES,
+        components.METRICS,
     )
 
 
@@ -149,12 +150,17 @@ def up(layout: Layout, progress: Progress) -> Facts:
                     continue
                 machine.launch(init, part.name, part.command)
             _apply(api, [*addons.proxy_access(), *addons.dns(), *addons.storage()])
+            authority = (layout.pki / "ca.crt").read_bytes()
+            _apply(api, addons.metrics(facts.node_address, authority))
             machine.launch(init, components.VOLUMES.name, components.VOLUMES.command)
         with progress.step(f"wait for {NODE} to be ready"):
             _wait(layout, init, "kubelet", 60, lambda: _node_is_ready(api))
             _advertise_gpus(api)
-    with progress.step("wait for DNS"):
-        _check_dns(layout, init)
+        with progress.step("wait for DNS"):
+            _check_dns(layout, init)
+        # Discovery fails in part while it is missing, and no namespace is deleted.
+        with progress.step("wait for metrics-server"):
+            _wait(layout, init, "metrics-server", 60, lambda: _metrics_are_served(api))
     facts = replace(facts, complete=True)
     _write_facts(layout, facts)
     progress.line(f"the cluster is up, {time.monotonic() - began:.1f} s after its first process")
@@ -247,7 +253,8 @@ def _write_configuration(layout: Layout, address: str, cgroup_version: int) -> N
         "kwok-timed.json": addons.timed_stage(),
         "volume-helper-pod.json": addons.volume_helper_pod(),
     }
-    for identity in ("controller-manager", "scheduler", "kubelet", "proxy", "volumes", "kwok"):
+    clients = ("controller-manager", "scheduler", "kubelet", "proxy", "volumes", "kwok", "metrics")
+    for identity in clients:
         documents[f"{identity}.kubeconfig"] = configuration.component_kubeconfig(identity)
     for name, document in documents.items():
         (config / name).write_text(json.dumps(document, indent=1) + "\n")
@@ -323,12 +330,24 @@ def _answers(init: int, command: list[str]) -> bool:
 
 def _node_is_ready(api: Api) -> bool:
     try:
-        conditions = api.get(f"/api/v1/nodes/{NODE}")["status"].get("conditions", [])
+        return _has(api.get(f"/api/v1/nodes/{NODE}"), "Ready")
     except ApiError as error:
         if error.status == 404:
             return False
         raise
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
+def _has(item: dict[str, Any], condition: str) -> bool:
+    """Whether a condition of an object is true."""
+    return any(
+        found["type"] == condition and found["status"] == "True"
+        for found in item.get("status", {}).get("conditions", [])
+    )
+
+
+def _metrics_are_served(api: Api) -> bool:
+    service = api.get(f"/apis/apiregistration.k8s.io/v1/apiservices/{addons.METRICS_API}")
+    return _has(service, "Available")
 
 
 def _advertise_gpus(api: Api) -> None:
@@ -493,13 +512,7 @@ def _fake_name(number: int) -> str:
 
 
 def _ready_fakes(api: Api) -> int:
-    return sum(
-        any(
-            condition["type"] == "Ready" and condition["status"] == "True"
-            for condition in node["status"].get("conditions", [])
-        )
-        for node in api.get(FAKE_NODES)["items"]
-    )
+    return sum(_has(node, "Ready") for node in api.get(FAKE_NODES)["items"])
 
 
 def status(layout: Layout) -> dict[str, Any]:

@@ -6,21 +6,28 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lepton_operator.api.names import FailureClass, Reason
+from lepton_operator.api.names import API_VERSION, KIND, FailureClass, Reason
 from lepton_operator.api.scheduling import Gang
 from lepton_operator.api.validation import parse_spec
 
 TEXT = (Path(__file__).parents[3] / "docs" / "jobs.md").read_text()
-BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+SHOWN = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)]
+OURS = [shown for shown in SHOWN if "kind" not in shown]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_a_specification_that_is_shown_is_valid(block):
-    parse_spec({"environment": {}, **yaml.safe_load(block)["spec"]})
+@pytest.mark.parametrize("shown", OURS, ids=range(len(OURS)))
+def test_a_specification_that_is_shown_is_valid(shown):
+    parse_spec({"environment": {}, **shown["spec"]})
 
 
 def test_there_are_such_specifications():
-    assert len(BLOCKS) >= 5
+    assert len(OURS) >= 5
+
+
+def test_the_autoscaler_that_is_shown_scales_a_training_job():
+    (autoscaler,) = (shown for shown in SHOWN if shown.get("kind") == "HorizontalPodAutoscaler")
+    target = autoscaler["spec"]["scaleTargetRef"]
+    assert (target["apiVersion"], target["kind"]) == (API_VERSION, KIND)
 
 
 def test_every_gang_is_explained():

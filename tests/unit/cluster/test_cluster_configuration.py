@@ -4,7 +4,7 @@ import base64
 import tomllib
 
 import pytest
-from lepton_cluster import addons, cgroups, components, configuration
+from lepton_cluster import addons, certificates, cgroups, components, configuration
 from lepton_cluster.errors import ClusterError
 from lepton_cluster.registry import repository
 
@@ -65,6 +65,31 @@ def test_the_audit_log_leaves_out_only_the_clusters_own_components() -> None:
     assert rules[-1] == {"level": "Metadata"}
     for rule in rules[:-1]:
         assert {"users", "userGroups", "nonResourceURLs"} & rule.keys()
+
+
+def test_metrics_are_trusted_by_certificates_alone() -> None:
+    *_, joined = addons.metrics("10.213.0.2", b"authority")
+    assert base64.b64decode(joined.body["spec"]["caBundle"]) == b"authority"
+    service = joined.body["spec"]["service"]
+    served = f"DNS:{service['name']}.{service['namespace']}.svc"
+    identities = certificates.identities("node-1", "10.213.0.2", ("127.0.0.1",))
+    names = {identity.name: identity.addresses for identity in identities}
+    assert names["metrics-server"] == (served,)
+    assert not [option for option in components.METRICS.command if "insecure" in option]
+
+
+def test_metrics_are_found_where_they_are_served() -> None:
+    service, endpoints, _ = addons.metrics("10.213.0.2", b"authority")
+    (port,) = endpoints.body["ports"]
+    assert service.body["spec"]["ports"][0]["targetPort"] == port["port"]
+    assert f"--secure-port={port['port']}" in components.METRICS.command
+    assert endpoints.body["endpoints"] == [{"addresses": ["10.213.0.2"]}]
+
+
+def test_nobody_waits_for_the_metrics_of_nodes_that_are_only_played() -> None:
+    label, _, value = "type!=kwok".partition("!=")
+    assert addons.fake_node(7)["metadata"]["labels"][label] == value
+    assert f"--node-selector={label}!={value}" in components.METRICS.command
 
 
 def test_gang_scheduling_is_on_wherever_it_has_to_be() -> None:
