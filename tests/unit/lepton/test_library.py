@@ -36,6 +36,21 @@ def test_import_lepton_imports_neither_torch_nor_numpy(python: Callable[..., Any
     assert process.wait() == 0, process.output
 
 
+def test_training_begins_without_torchs_compiler_and_its_second_of_imports(
+    python: Callable[..., Any],
+) -> None:
+    code = (
+        "import sys\n"
+        "from lepton import Agent, Environment, Trainer\n"
+        "environment = Environment(count=4)\n"
+        "agent = Agent(environment.action_space)\n"
+        "Trainer(environment, agent, max_steps=256, progress=False).train()\n"
+        "assert not {'sympy', 'torch._dynamo'} & set(sys.modules)\n"
+    )
+    process = python("-c", code)
+    assert process.wait() == 0, process.output
+
+
 def test_unknown_names_of_the_package_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Trainr'"):
         lepton.Trainr  # noqa: B018

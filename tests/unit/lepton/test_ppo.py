@@ -6,6 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from lepton import Agent, Environment
@@ -168,6 +169,37 @@ def test_what_is_not_finite_stops_training_and_is_named(spoil: Any, text: str) -
     spoil(rollout, agent)
     with pytest.raises(NonFiniteError, match=text):
         learner.learn(rollout)
+
+
+@pytest.mark.parametrize("space", [Discrete(3), Box(-1.0, 1.0, (2,))], ids=str)
+def test_the_derivatives_that_are_written_out_are_those_of_the_clipped_objective(
+    space: gymnasium.Space[Any],
+) -> None:
+    torch.manual_seed(0)
+    settings = {"max_gradient_norm": 0.0, "entropy_coefficient": 0.1, "value_coefficient": 0.7}
+    agent = Agent(space, Box(-1.0, 1.0, (5,)), hyperparameters=settings)
+    network, count, clip = agent.network, 64, 0.2
+    learner = PPO(network, agent.hyperparameters, Workplace(environments=count))  # type: ignore[arg-type]
+    observations, advantages, targets = (torch.randn(count, n).squeeze() for n in (5, 1, 1))
+    with torch.no_grad():
+        parameters = network.policy(observations)
+        noise = network.actuator.noise(count, generator=torch.Generator().manual_seed(1))
+        actions = network.actuator.sample(parameters, noise)
+        likely, _ = network.actuator.log_probability_and_entropy(parameters, actions)
+    # Far enough away that about half of the ratios lie outside of the clip range.
+    before = likely + 0.3 * torch.randn(count)
+
+    parameters, predicted = network.policy_and_value(observations)
+    likely, entropy = network.actuator.log_probability_and_entropy(parameters, actions)
+    ratio = (likely - before).exp()
+    objective = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+    errors = 0.5 * (predicted - targets).square()
+    loss = (-objective + 0.7 * errors - 0.1 * entropy).mean()
+    expected = torch.autograd.grad(loss, list(network.parameters()))
+
+    learner._step((observations, actions, before, advantages, targets), 0.0, watched=False)
+    for found, parameter in zip(expected, network.parameters(), strict=True):
+        assert torch.allclose(parameter.grad, found, rtol=1e-4, atol=1e-7)  # type: ignore[arg-type]
 
 
 def test_the_optimiser_takes_the_steps_of_torchs_adam() -> None:

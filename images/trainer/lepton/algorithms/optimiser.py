@@ -1,10 +1,9 @@
 """Optimiser: gradient steps on one flat tensor, shared with the other workers."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lepton.algorithms.flat import Adam, FlatParameters, all_finite
@@ -46,12 +45,9 @@ class Optimiser:
         samples: float,
         learning_rate: float,
         computed: Mapping[str, Tensor] | None = None,
-        slopes: Iterable[tuple[Tensor, Tensor]] | None = None,
     ) -> None:
         """One step down the gradient of `loss`, which is a sum over `samples` samples.
 
-        `slopes` are the loss's derivatives by outputs of the networks, each after its output,
-        where the loss itself has no gradient.
         Raises NonFiniteError, naming the first of `computed` that is not finite, if the loss is
         not.
         """
@@ -59,11 +55,7 @@ class Optimiser:
             raise diverged(self._flat.first_not_finite(), computed or {})
         flat = self._flat
         flat.gradients_and_count.zero_()
-        if slopes is None:
-            loss.backward()  # type: ignore[no-untyped-call]
-        else:
-            moved = [(output, slope) for output, slope in slopes if output.requires_grad]
-            torch.autograd.backward([o for o, _ in moved], [slope for _, slope in moved])
+        loss.backward()  # type: ignore[no-untyped-call]
         flat.gradients_and_count[-1] = samples
         if self.shares_gradients:
             self._group.sum(flat.gradients_and_count)

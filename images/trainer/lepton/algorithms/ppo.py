@@ -121,11 +121,12 @@ class PPO(Learner):
             loss = policy_loss + values.value_coefficient * value_loss
             loss = loss - values.entropy_coefficient * total_entropy
             # A probability that has moved beyond the clip range, the way it should, is left there.
-            slopes = [
-                (log_probability, torch.where(gain <= bound, -gain, 0.0)),
-                (predicted, values.value_coefficient * errors),
-                (entropy, torch.full_like(entropy, -values.entropy_coefficient)),
-            ]
+            slopes = (
+                torch.where(gain <= bound, -gain, 0.0),
+                values.value_coefficient * errors,
+                torch.full_like(entropy, -values.entropy_coefficient),
+            )
+        loss = _Differentiated.apply(loss, slopes, log_probability, predicted, entropy)
         computed = {
             "advantages": advantages,
             "value targets": targets,
@@ -133,7 +134,7 @@ class PPO(Learner):
             "the value function's output": predicted,
             "the ratio of probabilities": ratio,
         }
-        self._optimiser.step(loss, len(observations), learning_rate, computed, slopes)
+        self._optimiser.step(loss, len(observations), learning_rate, computed)
         if not watched:
             return None
         with torch.no_grad():
@@ -238,6 +239,23 @@ class PPO(Learner):
         self._optimiser.restore(state, (worker_state or {}).get("optimiser"))
         if worker_state is not None:
             self._discounted_returns = worker_state["discounted_returns"]
+
+
+class _Differentiated(torch.autograd.Function):
+    """A loss of which the derivatives by what it was computed from are known.
+
+    (torch.autograd.backward would take them, too, and imports a computer algebra system first,
+    which costs more than a second.)
+    """
+
+    @staticmethod
+    def forward(context: Any, loss: Tensor, slopes: tuple[Tensor, ...], *_: Tensor) -> Tensor:
+        context.save_for_backward(*slopes)
+        return loss.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(gradient * slope for slope in context.saved_tensors)
 
 
 def generalised_advantages(
