@@ -2,7 +2,7 @@
 
 Every write waits for a token and a slot, goes out only while we lead, and is sent again when a
 repetition may help and can do no harm: names are given by the caller (AlreadyExists then tells of
-a lost answer), deletions name a UID and status writes a version.
+a lost answer), deletions name a UID and status writes a version (Conflict may then tell of one).
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from lepton_operator.engine.client import APPLY_PATCH, MERGE_PATCH, Client
+from lepton_operator.engine.diff import is_merged
 from lepton_operator.engine.errors import (
     ApiError,
     Conflict,
@@ -164,15 +165,26 @@ class Effects:
         """Merge-patch the status of exactly this version; the object after it.
 
         `patch` is the patch of the field `status`, not of the object. Raises Conflict if the
-        object has another version by now (also after an answer that was lost).
+        object has another version by now, unless this write has made it and its answer was lost.
         """
         path = resource.path(namespace, name, "status")
         body = {"metadata": {"resourceVersion": resource_version}, "status": patch}
-        return await self._write(
-            "patch",
-            f"{resource.plural}/status",
-            lambda: self._client.patch(path, body, MERGE_PATCH),
-        )
+        sent = 0
+
+        def send() -> Awaitable[dict[str, Any]]:
+            nonlocal sent
+            sent += 1
+            return self._client.patch(path, body, MERGE_PATCH)
+
+        try:
+            return await self._write("patch", f"{resource.plural}/status", send)
+        except Conflict:
+            if sent == 1:
+                raise
+            found = await self._client.get(resource.path(namespace, name))
+            if not is_merged(patch, found.get("status") or {}):
+                raise
+            return found
 
     async def event(
         self,

@@ -21,6 +21,7 @@ from lepton_operator.reconcile.settings import Settings
 KEY = ("team", "job")
 JOBS = "/apis/batch/v1/namespaces/team/jobs"
 TRAINING_JOB = "/apis/training.lepton.ai/v1alpha1/namespaces/team/leptontrainingjobs/job"
+EVENTS = "/apis/events.k8s.io/v1/namespaces/team/events"
 NOW = datetime.now(UTC).replace(microsecond=0).isoformat()
 
 
@@ -33,6 +34,8 @@ class Server:
         self.requests: list[tuple[str, str]] = []
         self.bodies: dict[str, Any] = {}
         self.training_job: dict[str, Any] = {}
+        self.lost_answers = 0
+        """To how many of the next status writes, which take effect."""
         self._version = 100
 
     async def get(self, path: str, params: Any = None, **_: Any) -> dict[str, Any]:
@@ -51,8 +54,13 @@ class Server:
 
     async def patch(self, path: str, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
         self.requests.append(("PATCH", path))
+        if body["metadata"]["resourceVersion"] != self.training_job["metadata"]["resourceVersion"]:
+            raise ApiError(409, "Conflict", "the object has been modified")
         self.training_job["status"] = self.training_job.get("status", {}) | body["status"]
         self.training_job["metadata"] |= self._versioned()
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise ApiError(0, "ServerDisconnectedError", "no answer")
         return self.training_job
 
     async def delete(self, path: str, body: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -141,6 +149,14 @@ def test_a_job_is_deleted_as_the_very_one_that_ended() -> None:
     assert bench.server.requests == [("DELETE", TRAINING_JOB)]
     assert bench.server.bodies[TRAINING_JOB]["preconditions"] == {"uid": "0123456789ab"}
     assert bench.caches.training_jobs.get(*KEY) is None
+
+
+def test_what_a_status_says_is_told_although_the_answer_to_its_write_was_lost() -> None:
+    bench = Bench({}, resourceShape="unknown")
+    bench.server.lost_answers = 1
+    bench.run()
+    assert bench.server.training_job["status"]["phase"] == "Failed"
+    assert bench.server.bodies[EVENTS]["reason"] == "InvalidSpec"
 
 
 def test_a_job_whose_time_has_not_come_is_looked_at_then() -> None:
