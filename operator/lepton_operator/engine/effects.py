@@ -128,18 +128,26 @@ class Effects:
         )
 
     async def delete(
-        self, resource: Resource, namespace: str | None, name: str, uid: str
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        uid: str,
+        version: str | None = None,
     ) -> dict[str, Any] | None:
-        """Delete the object with this UID, and in the background what it owns.
+        """Delete the object with this UID, in this version if one is given, and in the background
+        what it owns.
 
-        Returns the object while it still terminates, None when it is gone (or another now has its
-        name); `Store.deletion_response` takes either.
+        Returns what is there now: the object while it terminates, or, without a deletionTimestamp,
+        if it has another version and so is not deleted; None when it is gone (or another has its
+        name). `Store.deletion_response` takes any of it.
         """
+        preconditions = {"uid": uid} | ({"resourceVersion": version} if version else {})
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": "Background",
-            "preconditions": {"uid": uid},
+            "preconditions": preconditions,
         }
         path = resource.path(namespace, name)
         try:
@@ -147,12 +155,24 @@ class Effects:
                 "delete", resource.plural, lambda: self._client.delete(path, options)
             )
         except Conflict:
-            return None
+            # Which of the preconditions failed is told in words only. And to wait for the watch to
+            # bring the new version is to keep alive what is to go, when the watch is late.
+            return await self._still_there(path, uid)
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
         return None if answer.get("kind") == "Status" or "metadata" not in answer else answer
+
+    async def _still_there(self, path: str, uid: str) -> dict[str, Any] | None:
+        """The object as it is now, if it has this UID."""
+        try:
+            found = await self._client.get(path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+        return found if found["metadata"]["uid"] == uid else None
 
     async def patch_status(
         self,

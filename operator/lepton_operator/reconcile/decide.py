@@ -41,7 +41,7 @@ from lepton_operator.reconcile.conditions import (
 )
 from lepton_operator.reconcile.failure import Failure, NotYet
 from lepton_operator.reconcile.observed import JobView, Observed
-from lepton_operator.reconcile.plan import Deletion, EventNote, LookUp, Plan
+from lepton_operator.reconcile.plan import EventNote, LookUp, Plan
 from lepton_operator.reconcile.progress import latest_reward, metrics, progress_status, stale
 from lepton_operator.reconcile.settings import Settings
 from lepton_operator.reconcile.situation import Situation
@@ -247,7 +247,7 @@ def end_to_rest(situation: Situation, ending: JobView) -> Plan:
         "workers end, since the job is suspended",
         situation.now,
     )
-    return Plan(status, delete=(Deletion("Job", ending.name, ending.uid),), again_in=SOON)
+    return Plan(status, delete=(children.while_it_runs(ending),), again_in=SOON)
 
 
 def soonest(*waits: timedelta | None) -> timedelta | None:

@@ -229,6 +229,19 @@ async def test_deleting_what_is_gone_or_another_is_a_success(
     assert api.bodies[-1]["propagationPolicy"] == "Background"
 
 
+async def test_what_has_changed_is_not_deleted_but_returned_as_it_is_now(
+    api: Any, effects: Effects, kit: Any
+) -> None:
+    thing = api.put(kit.path("thing"))
+    seen = thing["metadata"]["resourceVersion"]
+    now = api.put(kit.path("thing"), status={"phase": "B"})
+    assert await effects.delete(kit.THINGS, "default", "thing", "uid-1", seen) == now
+    assert kit.path("thing") in api.objects
+    version = now["metadata"]["resourceVersion"]
+    assert await effects.delete(kit.THINGS, "default", "thing", "uid-1", version) is None
+    assert api.objects == {}
+
+
 async def test_deleting_returns_what_still_terminates(api: Any, effects: Effects, kit: Any) -> None:
     thing = api.put(kit.path("thing"))
 

@@ -53,7 +53,7 @@ def test_the_old_workers_end_before_the_new_ones_are_made():
     job = elastic(resizing_status())
     waits = plan_for(job, **PAIR)
     assert waits.create == ()
-    assert waits.delete == (Deletion("Job", "job-1", "job-uid-1"),)
+    assert waits.delete == (Deletion("Job", "job-1", "job-uid-1", version="7"),)
     end = {"jobs": (), "pods": (deleted(pod(0)), pod(1))}
     assert plan_for(job, **end).create == ()
     made = plan_for(job).create
@@ -105,7 +105,7 @@ def test_a_job_that_rests_gets_its_new_size_and_goes_on_resting():
     job = training_job(plan.status.to_json_object(), workers=3, suspend=True)
     rests = plan_for(job, jobs=(held,))
     assert rests.create == ()
-    assert rests.delete == (Deletion("Job", "job-1", "job-uid-1"),)
+    assert rests.delete == (Deletion("Job", "job-1", "job-uid-1", version="7"),)
     assert rests.status.phase is Phase.SUSPENDED
 
 
