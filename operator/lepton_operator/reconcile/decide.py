@@ -163,6 +163,10 @@ def start_attempt(situation: Situation) -> Plan:
         reason = Reason.RESTARTING if status.attempt > 1 else Reason.STARTING
         status = with_condition(status, ConditionType.PODS_READY, False, reason, obstacle, now)
         return Plan(status, delete=delete, again_in=SOON)
+    if any(deletion.version is not None for deletion in delete):
+        # What has not ended may make pods yet, or have some of which no watch has told, and may
+        # turn out not to be deleted.
+        return Plan(status, delete=delete, again_in=AT_ONCE)
     start = attempts.start_time(status, situation.spec.failure_policy, situation.job.uid)
     if start is not None and now < start:
         return Plan(status, delete=delete, again_in=start - now)

@@ -1,6 +1,7 @@
 """elastic: another number of workers is a restart from the last checkpoint that costs nothing."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from situations import (
@@ -59,6 +60,14 @@ def test_the_old_workers_end_before_the_new_ones_are_made():
     made = plan_for(job).create
     assert kinds(made) == [("Service", "job"), ("Job", "job-2")]
     assert made[-1]["spec"]["completions"] == 3
+
+
+def test_old_workers_that_no_watch_has_told_of_end_first_too():
+    job = elastic(resizing_status())
+    waits = plan_for(job, jobs=(batch_job(workers=2),))
+    assert waits.create == ()
+    assert [deletion.name for deletion in waits.delete] == ["job-1"]
+    assert waits.again_in == timedelta(0)
 
 
 def test_a_resize_waits_for_no_backoff_and_breaks_no_row_of_failures():
