@@ -236,12 +236,12 @@ def test_the_command_line_is_one_that_the_operator_accepts(
     container = pod(
         render(
             "--set=extraArgs={--lease-name=chosen}",
+            "--set-json=performance.writeRate=12.5",
             trainer__image="registry.example/trainer:1",
             jobs__maxInterruptions="7",
             jobs__interconnectLabel="example.com/rack",
             jobs__finishedPodsSeconds="0",
             jobs__networkPolicies__metricsNamespaceLabels__team="watchers",
-            performance__writeRate="12.5",
             performance__progressSeconds="30",
             performance__auditSeconds="600",
             performance__workers="4",
