@@ -1,5 +1,6 @@
 """Cluster, images, and the operator by Helm: whatever of it is missing or out of date."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,14 @@ NAMESPACE = "lepton-system"
 RELEASE = "lepton-operator"
 TRAINER = "localhost/lepton/trainer:dev"
 OPERATOR = "localhost/lepton/operator:dev"
+SHAPES = {
+    "small": {
+        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "example.com/small", "operator": "Exists"}],
+    },
+}
+"""For spec.resourceShape to have something to name; any cluster has nodes for it."""
 
 
 def images() -> tuple[str, str]:
@@ -65,6 +74,7 @@ def install() -> None:
         "--wait",
         "--timeout=3m",
         *(f"--set-string={value}" for value in values),
+        f"--set-json=jobs.resourceShapes={json.dumps(SHAPES)}",
         quiet=True,
     )
     say("the operator runs")

@@ -1,5 +1,6 @@
 """The chart: what it grants, how its pods are confined, which values it refuses."""
 
+import argparse
 import os
 import re
 import shutil
@@ -234,12 +235,16 @@ def test_the_command_line_is_one_that_the_operator_accepts(
     monkeypatch.setattr(operator_main, "_run", remember)
     container = pod(
         render(
-            "--set=extraArgs={--write-rate=100}",
+            "--set=extraArgs={--lease-name=chosen}",
+            "--set-json=performance.writeRate=12.5",
             trainer__image="registry.example/trainer:1",
             jobs__maxInterruptions="7",
             jobs__interconnectLabel="example.com/rack",
             jobs__finishedPodsSeconds="0",
             jobs__networkPolicies__metricsNamespaceLabels__team="watchers",
+            performance__progressSeconds="30",
+            performance__auditSeconds="600",
+            performance__workers="4",
         )
     )["containers"][0]
     arguments = [argument.replace("$(POD_NAMESPACE)", "here") for argument in container["args"]]
@@ -254,7 +259,41 @@ def test_the_command_line_is_one_that_the_operator_accepts(
     assert settings.finished_pods_kept == timedelta(0)
     assert chosen[0].lease_namespace == "here"
     assert chosen[0].port == container["ports"][0]["containerPort"]
-    assert chosen[0].write_rate == 100
+    assert chosen[0].lease_name == "chosen"
+    assert chosen[0].write_rate == 12.5
+    assert chosen[0].progress_seconds == 30
+    assert chosen[0].audit_seconds == 600
+    assert chosen[0].workers == 4
+
+
+def test_every_option_but_the_namespace_is_the_charts_to_set(render: Render) -> None:
+    """One release serves all namespaces."""
+    parser = argparse.ArgumentParser(add_help=False)
+    options.add_arguments(parser)
+    known = set(re.findall(r"--[a-z-]+", parser.format_usage())) - {"--no-network-policies"}
+    objects = render("--set-json=jobs.resourceShapes.small={}", jobs__finishedPodsSeconds="0")
+    arguments = pod(objects)["containers"][0]["args"]
+    assert known - {argument.partition("=")[0] for argument in arguments} == {"--namespace"}
+
+
+def test_the_defaults_of_the_chart_are_the_operators(
+    render: Render, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    parser = argparse.ArgumentParser()
+    options.add_arguments(parser)
+    given = vars(parser.parse_args(pod(render())["containers"][0]["args"][1:]))
+    default = vars(parser.parse_args(["--trainer-image=localhost/lepton/trainer:0.1.0"]))
+    assert {name for name in given if given[name] != default[name]} == {
+        "lease_namespace", "log_format", "metrics_namespaces", "network_policies",
+    }  # fmt: skip
+
+
+def test_large_whole_numbers_of_a_file_of_values_stay_whole(render: Render, tmp_path: Path) -> None:
+    file = tmp_path / "values.yaml"
+    file.write_text("jobs: {finishedPodsSeconds: 2592000, maxInterruptions: 1000000}")
+    arguments = pod(render(f"--values={file}"))["containers"][0]["args"]
+    assert {"--finished-pods-seconds=2592000", "--max-interruptions=1000000"} <= set(arguments)
 
 
 def test_pods_of_finished_jobs_stay_unless_told_otherwise(render: Render) -> None:
@@ -462,6 +501,9 @@ def test_the_job_in_the_notes_is_valid(helm: Helm) -> None:
         ("--set=jobs.interconnectLabel=a b", r"at '/jobs/interconnectLabel': .*pattern"),
         ("--set=jobs.finishedPodsSeconds=soon", r"at '/jobs/finishedPodsSeconds': got string"),
         ("--set=jobs.resourceShapes.a.gpus=1", r"additional properties 'gpus' not allowed"),
+        ("--set=performance.writeRate=0", r"at '/performance/writeRate': minimum"),
+        ("--set=performance.workers=many", r"at '/performance/workers': got string"),
+        ("--set=performance.rate=9", r"additional properties 'rate' not allowed"),
         ("--set=logging.level=loud", r"at '/logging/level': value must be one of"),
         ("--set=resources.cpu=1", r"at '/resources': additional properties 'cpu' not allowed"),
         ("--set=extraArgs={run}", r"at '/extraArgs/0': .*does not match pattern"),

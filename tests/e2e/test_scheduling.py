@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 
+from install import SHAPES
 from steps import EXISTING
 from support import failed, until
 
@@ -96,11 +97,31 @@ def test_a_job_runs_in_its_regions_and_shows_it(jobs, labelled):
     assert "not among the nodes that the job asks for" in failed(status)["message"]
 
 
-def test_an_unknown_shape_is_refused(jobs):
+def test_workers_get_what_the_administrator_says_that_their_shape_is(jobs):
+    jobs.apply("shaped", command=["true"], workers=2, resourceShape="small")
+    assert jobs.finished("shaped")["phase"] == "Complete"
+    pods = jobs.items("pods")
+    assert len(pods) == 2
+    shape = SHAPES["small"]
+    for spec in (pod["spec"] for pod in pods):
+        assert [container["resources"] for container in spec["containers"]] == [shape["resources"]]
+        assert spec["nodeSelector"] == shape["nodeSelector"]
+        assert all(toleration in spec["tolerations"] for toleration in shape["tolerations"])
+
+
+def test_an_unknown_shape_is_refused_with_those_that_there_are(jobs):
     jobs.apply("shape", command=["true"], resourceShape="no-such-shape")
     told = failed(jobs.finished("shape"))
     assert told["reason"] == "InvalidSpec"
-    assert 'spec.resourceShape: Unsupported value: "no-such-shape"' in told["message"]
+    assert told["message"] == (
+        'spec.resourceShape: Unsupported value: "no-such-shape": supported values: "small"'
+    )
+    assert jobs.items("jobs") == []
+
+    def events():
+        return [(event["reason"], event["message"]) for event in jobs.items("events")]
+
+    until("an event says so", lambda: ("InvalidSpec", told["message"]) in events())
 
 
 def test_a_job_that_names_no_region_shows_its_nodes_alone(jobs):

@@ -21,7 +21,7 @@ async def lived(cluster, baselines, folder, name, *rules):
         outcome = await live(here, LIVES[name])
         assert all(rule.struck for rule in rules), rules
         try:
-            baselines.compare(name, outcome, here)
+            baselines.compare(name, outcome, here, told=True)
         except AssertionError as error:
             error.add_note(f"{name} under {rules}")
             raise

@@ -178,6 +178,10 @@ class Caches:
         self, resource: Resource, namespace: str, name: str, uid: str, answer: dict[str, Any] | None
     ) -> None:
         """Take the answer to a deletion of our own."""
+        if resource == JOBS and answer is None:
+            view = self._jobs.store.get(namespace, name)
+            if view is not None and view.uid == uid and view.job is not None:
+                self._note_vanished((namespace, view.job))
         self._store(resource).deletion_response(namespace, name, uid, answer)
 
     def wrote(self, resource: Resource, raw: dict[str, Any]) -> None:

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 MAX_LOOK_UPS = 4
 """More than one plan asks for in a row."""
+AFTER_CONFLICT = 1.0
+"""Seconds until an object is looked at again that had changed before a write."""
 MAX_LOGS = 8
 """Logs to read of one job at most: the cause of a failure is among the first to fail."""
 
@@ -170,7 +172,7 @@ class Reconciler:
                     await self._write_status(job, patch)
                 except Conflict:
                     # The job changed since; its watch event is on its way and brings us back.
-                    return 1.0
+                    return AFTER_CONFLICT
                 for note in plan.events:
                     await self._tell(job, note.type, note.reason, note.message)
                 # Our own write brings no event, and what comes next may follow from it.
@@ -183,8 +185,14 @@ class Reconciler:
             self._caches.wrote(resource, answer)
         for deletion in plan.delete:
             resource = resource_of(deletion.kind, deletion.api_version)
-            left = await self._effects.delete(resource, job.namespace, deletion.name, deletion.uid)
+            left = await self._effects.delete(
+                resource, job.namespace, deletion.name, deletion.uid, deletion.version
+            )
             self._caches.deleted(resource, job.namespace, deletion.name, deletion.uid, left)
+            if left is not None and "deletionTimestamp" not in left["metadata"]:
+                # It changed since it was seen: what it is now decides. Not at once, or somebody
+                # who answers like that for ever would be asked as often as can be.
+                again = AFTER_CONFLICT
         return again
 
     async def _create(self, job: TrainingJob, manifests: Iterable[Mapping[str, Any]]) -> bool:

@@ -17,6 +17,18 @@ def merge_patch(
     return _difference(_without_none(old), _without_none(new), owned)
 
 
+def is_merged(patch: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """Whether the merge patch would change nothing of what is there."""
+    for key, value in patch.items():
+        now = there.get(key)
+        if isinstance(value, Mapping):
+            if not isinstance(now, Mapping) or not is_merged(value, now):
+                return False
+        elif not _same(now, value):
+            return False
+    return True
+
+
 def _difference(
     old: Mapping[str, Any], new: Mapping[str, Any], owned: Collection[str] | None
 ) -> dict[str, Any]:

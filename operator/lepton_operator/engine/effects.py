@@ -2,7 +2,7 @@
 
 Every write waits for a token and a slot, goes out only while we lead, and is sent again when a
 repetition may help and can do no harm: names are given by the caller (AlreadyExists then tells of
-a lost answer), deletions name a UID and status writes a version.
+a lost answer), deletions name a UID and status writes a version (Conflict may then tell of one).
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from lepton_operator.engine.client import APPLY_PATCH, MERGE_PATCH, Client
+from lepton_operator.engine.diff import is_merged
 from lepton_operator.engine.errors import (
     ApiError,
     Conflict,
@@ -127,18 +128,26 @@ class Effects:
         )
 
     async def delete(
-        self, resource: Resource, namespace: str | None, name: str, uid: str
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        uid: str,
+        version: str | None = None,
     ) -> dict[str, Any] | None:
-        """Delete the object with this UID, and in the background what it owns.
+        """Delete the object with this UID, in this version if one is given, and in the background
+        what it owns.
 
-        Returns the object while it still terminates, None when it is gone (or another now has its
-        name); `Store.deletion_response` takes either.
+        Returns what is there now: the object while it terminates, or, without a deletionTimestamp,
+        if it has another version and so is not deleted; None when it is gone (or another has its
+        name). `Store.deletion_response` takes any of it.
         """
+        preconditions = {"uid": uid} | ({"resourceVersion": version} if version else {})
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": "Background",
-            "preconditions": {"uid": uid},
+            "preconditions": preconditions,
         }
         path = resource.path(namespace, name)
         try:
@@ -146,12 +155,24 @@ class Effects:
                 "delete", resource.plural, lambda: self._client.delete(path, options)
             )
         except Conflict:
-            return None
+            # Which of the preconditions failed is told in words only. And to wait for the watch to
+            # bring the new version is to keep alive what is to go, when the watch is late.
+            return await self._still_there(path, uid)
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
         return None if answer.get("kind") == "Status" or "metadata" not in answer else answer
+
+    async def _still_there(self, path: str, uid: str) -> dict[str, Any] | None:
+        """The object as it is now, if it has this UID."""
+        try:
+            found = await self._client.get(path)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+        return found if found["metadata"]["uid"] == uid else None
 
     async def patch_status(
         self,
@@ -164,15 +185,26 @@ class Effects:
         """Merge-patch the status of exactly this version; the object after it.
 
         `patch` is the patch of the field `status`, not of the object. Raises Conflict if the
-        object has another version by now (also after an answer that was lost).
+        object has another version by now, unless this write has made it and its answer was lost.
         """
         path = resource.path(namespace, name, "status")
         body = {"metadata": {"resourceVersion": resource_version}, "status": patch}
-        return await self._write(
-            "patch",
-            f"{resource.plural}/status",
-            lambda: self._client.patch(path, body, MERGE_PATCH),
-        )
+        sent = 0
+
+        def send() -> Awaitable[dict[str, Any]]:
+            nonlocal sent
+            sent += 1
+            return self._client.patch(path, body, MERGE_PATCH)
+
+        try:
+            return await self._write("patch", f"{resource.plural}/status", send)
+        except Conflict:
+            if sent == 1:
+                raise
+            found = await self._client.get(resource.path(namespace, name))
+            if not is_merged(patch, found.get("status") or {}):
+                raise
+            return found
 
     async def event(
         self,

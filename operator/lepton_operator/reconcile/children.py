@@ -6,7 +6,7 @@ from lepton_operator.api import names
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.reconcile import manifests
 from lepton_operator.reconcile.manifests import Manifest
-from lepton_operator.reconcile.observed import ChildView, Observed
+from lepton_operator.reconcile.observed import ChildView, JobView, Observed
 from lepton_operator.reconcile.plan import Deletion
 from lepton_operator.reconcile.situation import Situation
 
@@ -60,15 +60,17 @@ def superseded_jobs(situation: Situation) -> tuple[Deletion, ...]:
     still runs (its failure was seen in other ways than by its failing)."""
     current = situation.status.attempt
     return tuple(
-        Deletion("Job", view.name, view.uid)
+        Deletion("Job", view.name, view.uid) if view.over else while_it_runs(view)
         for view in sorted(situation.own_jobs, key=lambda view: view.name)
         if view.attempt is not None
         and not view.deleting
-        and (
-            view.attempt < current - 1
-            or (view.attempt < current and not (view.failing or view.complete))
-        )
+        and (view.attempt < current - 1 or (view.attempt < current and not view.over))
     )
+
+
+def while_it_runs(view: JobView) -> Deletion:
+    """The deletion of a Job that has not ended, unless it has meanwhile."""
+    return Deletion("Job", view.name, view.uid, version=view.version)
 
 
 def superseded_groups(situation: Situation) -> tuple[Deletion, ...]:
@@ -94,9 +96,9 @@ def groups_without_job(job: TrainingJob, observed: Observed) -> tuple[Deletion, 
 def unfinished_jobs(job: TrainingJob, observed: Observed) -> tuple[Deletion, ...]:
     """Jobs that may still have running pods, of a training job that has ended."""
     return tuple(
-        Deletion("Job", view.name, view.uid)
+        while_it_runs(view)
         for view in sorted(observed.jobs, key=lambda view: view.name)
-        if view.owner_uid == job.uid and not view.deleting and not (view.complete or view.failing)
+        if view.owner_uid == job.uid and not (view.deleting or view.over)
     )
 
 
@@ -105,7 +107,7 @@ def finished_jobs(job: TrainingJob, observed: Observed) -> tuple[Deletion, ...]:
     return tuple(
         Deletion("Job", view.name, view.uid)
         for view in sorted(observed.jobs, key=lambda view: view.name)
-        if view.owner_uid == job.uid and not view.deleting and (view.complete or view.failing)
+        if view.owner_uid == job.uid and view.over and not view.deleting
     )
 
 

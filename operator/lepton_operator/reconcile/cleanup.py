@@ -13,8 +13,9 @@ def after_the_end(job: TrainingJob, observed: Observed, settings: Settings, now:
     """What is left to do for a job that has finished. Its status stays as it is."""
     left = _time_left(job, now, _seconds_to_live(job))
     if left is not None and left <= timedelta(0):
-        # What it owns goes with it.
-        return Plan(job.status, delete=(Deletion("LeptonTrainingJob", job.name, job.uid),))
+        # What it owns goes with it. Its user may have asked for another time just now.
+        deletion = Deletion("LeptonTrainingJob", job.name, job.uid, version=job.resource_version)
+        return Plan(job.status, delete=(deletion,))
     delete = (
         *children.unfinished_jobs(job, observed),
         *children.groups_without_job(job, observed),

@@ -41,7 +41,7 @@ from lepton_operator.reconcile.conditions import (
 )
 from lepton_operator.reconcile.failure import Failure, NotYet
 from lepton_operator.reconcile.observed import JobView, Observed
-from lepton_operator.reconcile.plan import Deletion, EventNote, LookUp, Plan
+from lepton_operator.reconcile.plan import EventNote, LookUp, Plan
 from lepton_operator.reconcile.progress import latest_reward, metrics, progress_status, stale
 from lepton_operator.reconcile.settings import Settings
 from lepton_operator.reconcile.situation import Situation
@@ -163,6 +163,10 @@ def start_attempt(situation: Situation) -> Plan:
         reason = Reason.RESTARTING if status.attempt > 1 else Reason.STARTING
         status = with_condition(status, ConditionType.PODS_READY, False, reason, obstacle, now)
         return Plan(status, delete=delete, again_in=SOON)
+    if any(deletion.version is not None for deletion in delete):
+        # What has not ended may make pods yet, or have some of which no watch has told, and may
+        # turn out not to be deleted.
+        return Plan(status, delete=delete, again_in=AT_ONCE)
     start = attempts.start_time(status, situation.spec.failure_policy, situation.job.uid)
     if start is not None and now < start:
         return Plan(status, delete=delete, again_in=start - now)
@@ -247,7 +251,7 @@ def end_to_rest(situation: Situation, ending: JobView) -> Plan:
         "workers end, since the job is suspended",
         situation.now,
     )
-    return Plan(status, delete=(Deletion("Job", ending.name, ending.uid),), again_in=SOON)
+    return Plan(status, delete=(children.while_it_runs(ending),), again_in=SOON)
 
 
 def soonest(*waits: timedelta | None) -> timedelta | None:

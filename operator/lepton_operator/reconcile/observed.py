@@ -90,6 +90,8 @@ class GroupView(ChildView):
 class JobView(ChildView):
     """A batch/v1 Job: one attempt."""
 
+    version: str = field(compare=False)
+    """resourceVersion. That nothing else has changed is no news."""
     started_time: datetime | None
     """When the Job controller began with it, or went on after it was suspended."""
     workers: int
@@ -115,6 +117,11 @@ class JobView(ChildView):
         """Whether the Job has failed or is about to: no pod of it will be made any more."""
         return self.failed or self.failing_time is not None
 
+    @property
+    def over(self) -> bool:
+        """Whether no pod of it will be made any more, since it fails or is complete."""
+        return self.complete or self.failing
+
     @classmethod
     def from_object(cls, raw: Mapping[str, Any]) -> "JobView":
         """Trim an object as the API server sends it."""
@@ -124,6 +131,7 @@ class JobView(ChildView):
         failing = true.get("FailureTarget") or true.get("Failed") or {}
         return cls(
             **cls.common(raw),
+            version=raw["metadata"]["resourceVersion"],
             started_time=parse_time(status.get("startTime")),
             workers=(raw.get("spec") or {}).get("completions") or 1,
             suspended=bool((raw.get("spec") or {}).get("suspend")),

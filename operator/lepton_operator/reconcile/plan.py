@@ -18,6 +18,9 @@ class Deletion:
     uid: str
     api_version: str | None = None
     """Of a PodGroup, since several groups have this kind."""
+    version: str | None = None
+    """The version that was seen, if what the object has become since may speak against it: a Job
+    that has ended has a result to count and logs to keep."""
 
 
 @dataclass(frozen=True)

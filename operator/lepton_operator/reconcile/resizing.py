@@ -15,11 +15,7 @@ def is_due(situation: Situation) -> bool:
     """Whether the current attempt has another number of workers than is asked for. What is about
     to fail by itself gets the right number with its next attempt."""
     current = situation.current_job
-    return (
-        current is not None
-        and not (current.complete or current.failing)
-        and current.workers != situation.spec.workers
-    )
+    return current is not None and not current.over and current.workers != situation.spec.workers
 
 
 def with_new_size(

@@ -17,7 +17,7 @@ def change_of_job(situation: Situation) -> Manifest | None:
     current, wanted = situation.current_job, situation.spec.suspend
     if gangs.holds(situation.spec):
         return None
-    if current is None or current.suspended is wanted or current.complete or current.failing:
+    if current is None or current.suspended is wanted or current.over:
         return None
     if not wanted and any(pod.deleting for pod in situation.pods):
         # In a Job that runs, the end of a pod that we asked to end would be a failure.

@@ -67,7 +67,7 @@ def time_to_end_together(situation: Situation) -> timedelta | None:
     """For how long still what the workers' ends would change in the status is not told; None when
     they are not about to end well, or have had their time."""
     current = situation.current_job
-    if current is None or current.complete or current.failing:
+    if current is None or current.over:
         return None
     pods = situation.pods
     ends = [pod.finished_time for pod in pods if pod.phase == "Succeeded" and pod.finished_time]

@@ -47,19 +47,22 @@ class Baselines:
         crashes: int = 0,
         lives: int = 1,
         edits: int = 0,
+        told: bool = False,
         trim: Callable[[Json], Json] = lambda end: end,
     ) -> None:
         """Raises AssertionError where an outcome differs in what a fault must not change.
 
         `crashes` is how often the operator was killed, `lives` of how many training jobs the
-        writes are, `edits` how often a user gave reason for one more; `trim` leaves out of both
-        ends what the fault has destroyed the evidence of.
+        writes are, `edits` how often a user gave reason for one more; `told` is whether no event
+        may be missing; `trim` leaves out of both ends what the fault has destroyed the evidence of.
         """
         clean = self._known[name]
         assert not outcome.forbidden, outcome.forbidden
         assert trim(outcome.end) == trim(clean.end), name
         allowed = Counter({kind: lives * count for kind, count in clean.writes.needed.items()})
         more = outcome.writes.needed - allowed
+        if told:
+            assert outcome.writes.told == clean.writes.told, name
         # What took effect unheard is done again where that does no harm.
         unheard = sum(e.struck and e.took_effect and e.told is None for e in here.exchanges)
         assert more.total() <= edits + unheard, (

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from lepton_operator.app.caches import Caches
+from lepton_operator.app.resources import JOBS
 from lepton_operator.engine import resync
 
 
@@ -38,7 +39,10 @@ async def test_children_that_differ_from_a_list_of_them_are_listed_anew(
     assert all(params == selected for _, params in server.asked)
 
 
-def test_a_batch_job_that_goes_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by_us", [False, True])
+def test_a_batch_job_that_goes_is_remembered_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, by_us: bool
+) -> None:
     caches = Caches(Server(), "team", lambda _: None)  # type: ignore[arg-type]
     labels = {"training.lepton.ai/job-name": "job", "training.lepton.ai/attempt": "1"}
     batch = {
@@ -50,7 +54,10 @@ def test_a_batch_job_that_goes_is_remembered_for_a_while(monkeypatch: pytest.Mon
     jobs = caches.reflectors["jobs.batch"].store
     jobs.upsert(batch)
     assert not caches.children_of(("team", "job")).job_vanished
-    jobs.delete(batch)
+    if by_us:
+        caches.deleted(JOBS, "team", "job-1", "u", None)
+    else:
+        jobs.delete(batch)
     assert caches.children_of(("team", "job")).job_vanished
     monkeypatch.setattr("lepton_operator.app.caches.VANISHED_SECONDS", 0.0)
     assert not caches.children_of(("team", "job")).job_vanished

@@ -110,7 +110,7 @@ def test_pods_are_looked_up_by_the_name_of_their_job():
 
 
 def test_a_batch_job_is_looked_up_by_its_name_and_may_not_be_there():
-    found = {"metadata": {"namespace": "team", "name": "job-1", "uid": "u"}}
+    found = {"metadata": {"namespace": "team", "name": "job-1", "uid": "u", "resourceVersion": "7"}}
     (view,) = answers(Server(**{"job-1": [found]}), LookUp(job="job-1")).looked_up_job
     assert view.name == "job-1"
     assert answers(Server(), LookUp(job="job-1")).looked_up_job == ()

@@ -9,7 +9,7 @@ import pytest
 from lepton_operator.api.scheduling import Gang
 from lepton_operator.app.caches import Caches
 from lepton_operator.app.metrics import Metrics
-from lepton_operator.app.reconciler import Reconciler
+from lepton_operator.app.reconciler import AFTER_CONFLICT, Reconciler
 from lepton_operator.app.resources import resource_of
 from lepton_operator.engine.clock import ServerClock
 from lepton_operator.engine.effects import Effects
@@ -21,6 +21,7 @@ from lepton_operator.reconcile.settings import Settings
 KEY = ("team", "job")
 JOBS = "/apis/batch/v1/namespaces/team/jobs"
 TRAINING_JOB = "/apis/training.lepton.ai/v1alpha1/namespaces/team/leptontrainingjobs/job"
+EVENTS = "/apis/events.k8s.io/v1/namespaces/team/events"
 NOW = datetime.now(UTC).replace(microsecond=0).isoformat()
 
 
@@ -33,6 +34,10 @@ class Server:
         self.requests: list[tuple[str, str]] = []
         self.bodies: dict[str, Any] = {}
         self.training_job: dict[str, Any] = {}
+        self.others: dict[str, dict[str, Any]] = {}
+        """Other objects, by path."""
+        self.lost_answers = 0
+        """To how many of the next status writes, which take effect."""
         self._version = 100
 
     async def get(self, path: str, params: Any = None, **_: Any) -> dict[str, Any]:
@@ -41,6 +46,8 @@ class Server:
             if not self.training_job:
                 raise ApiError(404, "NotFound", "no such job")
             return self.training_job
+        if path in self.others:
+            return self.others[path]
         return {"items": [], "metadata": {}}
 
     async def post(self, path: str, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
@@ -51,13 +58,21 @@ class Server:
 
     async def patch(self, path: str, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
         self.requests.append(("PATCH", path))
+        if body["metadata"]["resourceVersion"] != self.training_job["metadata"]["resourceVersion"]:
+            raise ApiError(409, "Conflict", "the object has been modified")
         self.training_job["status"] = self.training_job.get("status", {}) | body["status"]
         self.training_job["metadata"] |= self._versioned()
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise ApiError(0, "ServerDisconnectedError", "no answer")
         return self.training_job
 
     async def delete(self, path: str, body: dict[str, Any], **_: Any) -> dict[str, Any]:
         self.requests.append(("DELETE", path))
         self.bodies[path] = body
+        there = self.training_job if path == TRAINING_JOB else self.others[path]
+        if any(there["metadata"][name] != is_ for name, is_ in body["preconditions"].items()):
+            raise ApiError(409, "Conflict", "a precondition differs")
         return {"kind": "Status"}
 
     def _versioned(self) -> dict[str, str]:
@@ -139,8 +154,76 @@ def test_a_job_is_deleted_as_the_very_one_that_ended() -> None:
     bench = Bench(ended(), ttlSecondsAfterFinished=0)
     bench.run()
     assert bench.server.requests == [("DELETE", TRAINING_JOB)]
-    assert bench.server.bodies[TRAINING_JOB]["preconditions"] == {"uid": "0123456789ab"}
+    assert bench.server.bodies[TRAINING_JOB]["preconditions"] == {
+        "uid": "0123456789ab",
+        "resourceVersion": "1",
+    }
     assert bench.caches.training_jobs.get(*KEY) is None
+
+
+def test_a_job_that_its_user_keeps_for_longer_just_then_is_not_deleted() -> None:
+    bench = Bench(ended(), ttlSecondsAfterFinished=0)
+    bench.server.training_job = {
+        **bench.server.training_job,
+        "metadata": {**bench.server.training_job["metadata"], "resourceVersion": "2"},
+        "spec": {"command": ["train"], "ttlSecondsAfterFinished": 3600},
+    }
+    assert bench.run() == AFTER_CONFLICT
+    assert bench.server.requests == [("DELETE", TRAINING_JOB), ("GET", TRAINING_JOB)]
+    again = bench.run()
+    assert len(bench.server.requests) == 2
+    assert again is not None
+    assert again > AFTER_CONFLICT
+
+
+def batch_job(version: str, *true: str) -> dict[str, Any]:
+    """The first attempt's Job as the API server has it, with these conditions."""
+    owner = {"uid": "0123456789ab", "controller": True}
+    labels = {"training.lepton.ai/job-name": "job", "training.lepton.ai/attempt": "1"}
+    conditions = [{"type": name, "status": "True", "lastTransitionTime": NOW} for name in true]
+    return {
+        "metadata": {
+            "namespace": "team", "name": "job-1", "uid": "batch-uid", "resourceVersion": version,
+            "labels": labels, "ownerReferences": [owner],
+        },
+        "spec": {"completions": 1},
+        "status": {"conditions": conditions},
+    }  # fmt: skip
+
+
+def test_a_batch_job_that_ended_before_it_was_deleted_stays_with_its_logs() -> None:
+    bench = Bench(ended("Failed"))
+    store = bench.caches.reflectors["jobs.batch"].store
+    store.upsert(batch_job("5"))
+    path = f"{JOBS}/job-1"
+    bench.server.others[path] = batch_job("6", "FailureTarget")
+    assert bench.run() == AFTER_CONFLICT
+    assert bench.server.requests == [("DELETE", path), ("GET", path)]
+    bench.run()
+    assert len(bench.server.requests) == 2
+
+
+def test_a_batch_job_that_changed_and_runs_on_is_deleted_at_the_next_look() -> None:
+    bench = Bench(ended("Failed"))
+    bench.caches.reflectors["jobs.batch"].store.upsert(batch_job("5"))
+    path = f"{JOBS}/job-1"
+    bench.server.others[path] = batch_job("6")
+    bench.run()
+    bench.run()
+    assert [verb for verb, _ in bench.server.requests] == ["DELETE", "GET", "DELETE"]
+    assert bench.server.bodies[path]["preconditions"] == {
+        "uid": "batch-uid",
+        "resourceVersion": "6",
+    }
+    assert bench.caches.children_of(KEY).jobs == ()
+
+
+def test_what_a_status_says_is_told_although_the_answer_to_its_write_was_lost() -> None:
+    bench = Bench({}, resourceShape="unknown")
+    bench.server.lost_answers = 1
+    bench.run()
+    assert bench.server.training_job["status"]["phase"] == "Failed"
+    assert bench.server.bodies[EVENTS]["reason"] == "InvalidSpec"
 
 
 def test_a_job_whose_time_has_not_come_is_looked_at_then() -> None:

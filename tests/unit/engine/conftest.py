@@ -157,9 +157,9 @@ class FakeApi:
         if stored is None:
             return refusal(404, "NotFound")
         if request.method == "DELETE":
-            wanted = ((body or {}).get("preconditions") or {}).get("uid")
-            if wanted and wanted != stored["metadata"]["uid"]:
-                return refusal(409, "Conflict", "UID in precondition differs")
+            for field, wanted in (body.get("preconditions") or {}).items():
+                if wanted != stored["metadata"][field]:
+                    return refusal(409, "Conflict", f"the {field} in the precondition differs")
             self.remove(path)
             return web.json_response({"kind": "Status", "status": "Success"})
         wanted = body["metadata"].get("resourceVersion")

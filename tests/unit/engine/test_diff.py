@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lepton_operator.engine.diff import merge_patch
+from lepton_operator.engine.diff import is_merged, merge_patch
 
 SCALARS = st.one_of(st.booleans(), st.integers(-3, 3), st.sampled_from(["", "a", "b"]))
 VALUES = st.recursive(
@@ -58,6 +58,15 @@ def test_fields_that_are_not_ours_are_kept(
 @given(OBJECTS)
 def test_without_a_difference_the_patch_is_empty(old: dict[str, Any]) -> None:
     assert merge_patch(old, copy.deepcopy(old)) == {}
+
+
+@given(OBJECTS, OBJECTS, OBJECTS)
+def test_what_a_patch_would_not_change_has_it_merged(
+    old: dict[str, Any], new: dict[str, Any], there: dict[str, Any]
+) -> None:
+    patch = merge_patch(old, new)
+    assert is_merged(patch, new)
+    assert is_merged(patch, there) is (typed(apply(there, patch)) == typed(there))
 
 
 def test_lists_are_replaced_as_a_whole_and_unchanged_fields_left_out() -> None:

@@ -60,14 +60,21 @@ def manifest(owner: str = "u1", **content: Any) -> dict[str, Any]:
     }
 
 
+def committing_and_cutting(api: Any, meanwhile: Callable[[], object] = lambda: None) -> Any:
+    """The request takes effect, something else may happen, and the answer is lost."""
+
+    async def hook(request: Any) -> Any:
+        await api.answer(request)
+        meanwhile()
+        request.transport.close()
+
+    return hook
+
+
 async def test_a_create_whose_answer_was_lost_makes_one_object(
     api: Any, effects: Effects, kit: Any, metrics: Requests
 ) -> None:
-    async def commit_and_cut(request: Any) -> Any:
-        await api.answer(request)
-        request.transport.close()
-
-    api.once(commit_and_cut)
+    api.once(committing_and_cutting(api))
     created = await effects.create(kit.THINGS, manifest())
     assert created["metadata"]["uid"] == "uid-1"
     assert len(api.objects) == 1
@@ -222,6 +229,19 @@ async def test_deleting_what_is_gone_or_another_is_a_success(
     assert api.bodies[-1]["propagationPolicy"] == "Background"
 
 
+async def test_what_has_changed_is_not_deleted_but_returned_as_it_is_now(
+    api: Any, effects: Effects, kit: Any
+) -> None:
+    thing = api.put(kit.path("thing"))
+    seen = thing["metadata"]["resourceVersion"]
+    now = api.put(kit.path("thing"), status={"phase": "B"})
+    assert await effects.delete(kit.THINGS, "default", "thing", "uid-1", seen) == now
+    assert kit.path("thing") in api.objects
+    version = now["metadata"]["resourceVersion"]
+    assert await effects.delete(kit.THINGS, "default", "thing", "uid-1", version) is None
+    assert api.objects == {}
+
+
 async def test_deleting_returns_what_still_terminates(api: Any, effects: Effects, kit: Any) -> None:
     thing = api.put(kit.path("thing"))
 
@@ -243,6 +263,39 @@ async def test_a_status_is_written_to_the_version_that_was_read_or_not_at_all(
     assert answer["status"] == {"phase": "A"}
     assert api.requests[-1] == ("PATCH", kit.path("thing") + "/status")
     assert api.headers[-1]["Content-Type"] == "application/merge-patch+json"
+    with pytest.raises(Conflict):
+        await effects.patch_status(kit.THINGS, "default", "thing", version, {"phase": "B"})
+    assert api.objects[kit.path("thing")]["status"] == {"phase": "A"}
+
+
+async def test_a_status_write_whose_answer_was_lost_has_succeeded(
+    api: Any, effects: Effects, kit: Any, metrics: Requests
+) -> None:
+    thing = api.put(kit.path("thing"), status={"phase": "A", "old": 1})
+    version = thing["metadata"]["resourceVersion"]
+
+    def edit() -> None:
+        api.put(kit.path("thing"), **{**api.objects[kit.path("thing")], "spec": {"edited": True}})
+
+    api.once(committing_and_cutting(api, edit))
+    patch = {"phase": "B", "old": None}
+    answer = await effects.patch_status(kit.THINGS, "default", "thing", version, patch)
+    assert answer["status"]["phase"] == "B"
+    assert answer["spec"] == {"edited": True}
+    assert [code for _, _, code in metrics.codes] == [0, 409]
+
+
+async def test_a_status_write_that_never_arrived_conflicts_with_the_one_that_did(
+    api: Any, effects: Effects, kit: Any
+) -> None:
+    thing = api.put(kit.path("thing"), status={"phase": "A"})
+    version = thing["metadata"]["resourceVersion"]
+
+    async def cut(request: Any) -> None:
+        api.put(kit.path("thing"), status={"phase": "A"}, spec={"edited": True})
+        request.transport.close()
+
+    api.once(cut)
     with pytest.raises(Conflict):
         await effects.patch_status(kit.THINGS, "default", "thing", version, {"phase": "B"})
     assert api.objects[kit.path("thing")]["status"] == {"phase": "A"}

@@ -87,6 +87,7 @@ def batch_job(attempt: int = 1, **more: Any) -> JobView:
         attempt=attempt,
         desired_hash=None,
         deleting=False,
+        version="7",
         started_time=at(-60),
         workers=0,
         suspended=False,

@@ -243,7 +243,7 @@ def test_a_queued_job_is_suspended_by_taking_its_job_from_the_queue():
     job = queued_job(running(), suspend=True)
     plan = plan_for(job, settings=ALL, jobs=(batch_job(),), pods=(pod(0), pod(1)))
     assert plan.apply == ()
-    assert plan.delete == (Deletion("Job", "job-1", "job-uid-1"),)
+    assert plan.delete == (Deletion("Job", "job-1", "job-uid-1", version="7"),)
     status = plan.status.to_json_object()
     rests = plan_for(queued_job(status, suspend=True), settings=ALL)
     assert rests.status.phase is Phase.SUSPENDED

@@ -412,6 +412,7 @@ STEP = st.one_of(
     st.tuples(st.just("step"), st.none()),
     st.tuples(st.just("reconcile"), st.none()),
     st.tuples(st.just("reconcile"), st.none()),
+    st.tuples(st.just("late"), st.none()),
     st.tuples(st.just("crash"), st.integers(0, 4)),
     st.tuples(st.just("fail"), st.integers(0, 1)),
     st.tuples(st.just("succeed"), st.integers(0, 1)),
@@ -434,6 +435,8 @@ def perform(world: World, what: str, value: object) -> None:
         with contextlib.suppress(Crash):
             world.reconcile()
         world.crash_after = None
+    elif what == "late":
+        world.reconcile(meanwhile=world.step)
     elif what == "fail" and pod is not None:
         world.end(pod, 1, word("ValueError: boom"))
     elif what == "succeed" and pod is not None:

@@ -1,6 +1,7 @@
 """elastic: another number of workers is a restart from the last checkpoint that costs nothing."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from situations import (
@@ -53,12 +54,20 @@ def test_the_old_workers_end_before_the_new_ones_are_made():
     job = elastic(resizing_status())
     waits = plan_for(job, **PAIR)
     assert waits.create == ()
-    assert waits.delete == (Deletion("Job", "job-1", "job-uid-1"),)
+    assert waits.delete == (Deletion("Job", "job-1", "job-uid-1", version="7"),)
     end = {"jobs": (), "pods": (deleted(pod(0)), pod(1))}
     assert plan_for(job, **end).create == ()
     made = plan_for(job).create
     assert kinds(made) == [("Service", "job"), ("Job", "job-2")]
     assert made[-1]["spec"]["completions"] == 3
+
+
+def test_old_workers_that_no_watch_has_told_of_end_first_too():
+    job = elastic(resizing_status())
+    waits = plan_for(job, jobs=(batch_job(workers=2),))
+    assert waits.create == ()
+    assert [deletion.name for deletion in waits.delete] == ["job-1"]
+    assert waits.again_in == timedelta(0)
 
 
 def test_a_resize_waits_for_no_backoff_and_breaks_no_row_of_failures():
@@ -105,7 +114,7 @@ def test_a_job_that_rests_gets_its_new_size_and_goes_on_resting():
     job = training_job(plan.status.to_json_object(), workers=3, suspend=True)
     rests = plan_for(job, jobs=(held,))
     assert rests.create == ()
-    assert rests.delete == (Deletion("Job", "job-1", "job-uid-1"),)
+    assert rests.delete == (Deletion("Job", "job-1", "job-uid-1", version="7"),)
     assert rests.status.phase is Phase.SUSPENDED
 
 

@@ -6,6 +6,7 @@ server that refuses what the real one does.
 """
 
 import copy
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,7 +38,14 @@ SETTINGS = Settings(
     gangs=frozenset({Gang.NATIVE}),
     network=NetworkAccess("lepton-system"),
 )
+AFTER_CONFLICT = timedelta(seconds=1)
 INDEX = "batch.kubernetes.io/job-completion-index"
+
+
+def versioned(there: Json) -> Json:
+    """The object with a version that changes with all else of it."""
+    digest = hashlib.sha256(json.dumps(there, sort_keys=True).encode()).hexdigest()
+    return {**there, "metadata": {**there["metadata"], "resourceVersion": digest}}
 
 
 class Crash(Exception):  # noqa: N818
@@ -84,7 +92,7 @@ class World:
         attempt, progress = self.progress
         said = progress if attempt == job.status.attempt else None
         return job, Observed(
-            jobs=tuple(JobView.from_object(o) for o in self.of("Job")),
+            jobs=tuple(JobView.from_object(versioned(o)) for o in self.of("Job")),
             pods=tuple(PodView.from_object(o) for o in self.of("Pod")),
             services=tuple(PlainView.from_object(o) for o in self.of("Service")),
             claims=tuple(PlainView.from_object(o) for o in self.of("PersistentVolumeClaim")),
@@ -97,8 +105,8 @@ class World:
             last_words=dict(self.words),
         )
 
-    def reconcile(self) -> timedelta | None:
-        """One pass; returns when to look again."""
+    def reconcile(self, meanwhile: Callable[[], None] = lambda: None) -> timedelta | None:
+        """One pass; returns when to look again. Something may happen before its writes."""
         job, observed = self.look()
         plan = decide(job, observed, SETTINGS, self.now)
         if plan.look_up is not None:
@@ -107,8 +115,11 @@ class World:
             plan = decide(job, observed, SETTINGS, self.now)
         assert plan.look_up is None, "what was looked up is enough"
         assert plan == decide(job, observed, SETTINGS, self.now)
-        self.carry_out(job, plan)
-        return plan.again_in
+        before = copy.deepcopy(self.job)
+        meanwhile()
+        if plan.status != job.status and self.job != before:
+            return AFTER_CONFLICT
+        return plan.again_in if self.carry_out(job, plan) else AFTER_CONFLICT
 
     def with_answers(self, wanted: LookUp, observed: Observed) -> Observed:
         """What was observed, and what the plan asked to look up."""
@@ -119,7 +130,7 @@ class World:
             nodes=nodes if wanted.nodes else None,
             looked_up_job=(
                 tuple(
-                    JobView.from_object(batch)
+                    JobView.from_object(versioned(batch))
                     for batch in self.of("Job")
                     if batch["metadata"]["name"] == wanted.job
                 )
@@ -131,8 +142,9 @@ class World:
             else {},
         )
 
-    def carry_out(self, job: TrainingJob, plan: Plan) -> None:
-        """The plan's writes in their order."""
+    def carry_out(self, job: TrainingJob, plan: Plan) -> bool:
+        """The plan's writes in their order. False if what was to be deleted has changed."""
+        conflict = False
         status = plan.status.to_json_object()
         if status != self.job["status"]:
             self._wrote("status")
@@ -152,10 +164,15 @@ class World:
                 self.gone = True
                 continue
             there = self.objects.get((deletion.kind, deletion.name))
-            if there is not None and there["metadata"]["uid"] == deletion.uid:
+            if there is None or there["metadata"]["uid"] != deletion.uid:
+                continue
+            if deletion.version in (None, versioned(there)["metadata"]["resourceVersion"]):
                 self.delete(deletion.kind, deletion.name)
+            else:
+                conflict = True
         for note in plan.events:
             self.events.append(str(note.reason))
+        return not conflict
 
     def _wrote(self, what: str) -> None:
         if self.crash_after is not None:
