@@ -52,7 +52,7 @@ def make(storage: Path | None, steps: int) -> Trainer:
 
 def test_cartpole_is_learned_on_a_device_and_a_run_goes_on_exactly(tmp_path: Path) -> None:
     whole = make(tmp_path / "whole", 80_000)
-    assert whole.train().evaluation.reward_mean > 150
+    assert whole.train().metrics["episode_reward_mean"] > 100  # at random 22
     make(tmp_path / "parts", 30_000).train()
     parts = make(tmp_path / "parts", 80_000)
     parts.train()
