@@ -171,12 +171,13 @@ def test_what_is_not_finite_stops_training_and_is_named(spoil: Any, text: str) -
         learner.learn(rollout)
 
 
+@pytest.mark.parametrize("bonus", [0.1, 0.0])
 @pytest.mark.parametrize("space", [Discrete(3), Box(-1.0, 1.0, (2,))], ids=str)
 def test_the_derivatives_that_are_written_out_are_those_of_the_clipped_objective(
-    space: gymnasium.Space[Any],
+    space: gymnasium.Space[Any], bonus: float
 ) -> None:
     torch.manual_seed(0)
-    settings = {"max_gradient_norm": 0.0, "entropy_coefficient": 0.1, "value_coefficient": 0.7}
+    settings = {"max_gradient_norm": 0.0, "entropy_coefficient": bonus, "value_coefficient": 0.7}
     agent = Agent(space, Box(-1.0, 1.0, (5,)), hyperparameters=settings)
     network, count, clip = agent.network, 64, 0.2
     learner = PPO(network, agent.hyperparameters, Workplace(environments=count))  # type: ignore[arg-type]
@@ -194,7 +195,7 @@ def test_the_derivatives_that_are_written_out_are_those_of_the_clipped_objective
     ratio = (likely - before).exp()
     objective = torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
     errors = 0.5 * (predicted - targets).square()
-    loss = (-objective + 0.7 * errors - 0.1 * entropy).mean()
+    loss = (-objective + 0.7 * errors - bonus * entropy).mean()
     expected = torch.autograd.grad(loss, list(network.parameters()))
 
     learner._step((observations, actions, before, advantages, targets), 0.0, watched=False)

@@ -119,14 +119,14 @@ class PPO(Learner):
             value_loss = 0.5 * errors.square().sum()
             total_entropy = entropy.sum()
             loss = policy_loss + values.value_coefficient * value_loss
-            loss = loss - values.entropy_coefficient * total_entropy
             # A probability that has moved beyond the clip range, the way it should, is left there.
-            slopes = (
-                torch.where(gain <= bound, -gain, 0.0),
-                values.value_coefficient * errors,
-                torch.full_like(entropy, -values.entropy_coefficient),
-            )
-        loss = _Differentiated.apply(loss, slopes, log_probability, predicted, entropy)
+            slopes = [torch.where(gain <= bound, -gain, 0.0), values.value_coefficient * errors]
+            outputs = [log_probability, predicted]
+            if values.entropy_coefficient:
+                loss = loss - values.entropy_coefficient * total_entropy
+                slopes.append(torch.full_like(entropy, -values.entropy_coefficient))
+                outputs.append(entropy)
+        loss = _Differentiated.apply(loss, tuple(slopes), *outputs)
         computed = {
             "advantages": advantages,
             "value targets": targets,
