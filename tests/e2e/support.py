@@ -73,9 +73,16 @@ class Jobs:
     def until(
         self, name: str, what: str, look: Callable[[Json], Any], timeout: float = 180.0
     ) -> Json:
-        """A job's status once `look` likes it."""
+        """A job's status once `look` likes it; a field that is not there yet is waited for."""
+
+        def seen() -> Any:
+            try:
+                return look(self.status(name))
+            except KeyError:
+                return None
+
         try:
-            until(f"{name} {what}", lambda: look(self.status(name)), timeout)
+            until(f"{name} {what}", seen, timeout)
         except AssertionError as error:
             state = self.kubectl("get", "ltj,jobs,pods,events", check=False).stdout
             raise AssertionError(f"{error}\n{yaml.safe_dump(self.status(name))}\n{state}") from None
