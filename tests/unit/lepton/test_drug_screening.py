@@ -59,14 +59,14 @@ def test_beliefs_are_those_of_conditioning_the_prior_on_all_results_at_once() ->
         surprise = state.measured[row, done] - library.AVERAGE
         expected = library.AVERAGE + between @ inverse @ surprise
         left = np.diag(of_compounds - between @ inverse @ between.T) + library.OWN_SPREAD**2
-        assert np.allclose(mean[row], expected, atol=1e-3)
-        assert np.allclose(deviation[row], np.sqrt(left), atol=1e-3)
+        assert np.allclose(mean[:, row], expected, atol=1e-3)
+        assert np.allclose(deviation[:, row], np.sqrt(left), atol=1e-3)
 
 
 def test_compounds_are_as_far_from_what_is_expected_as_the_deviation_says() -> None:
     state = in_progress(4096, 5)
     mean, deviation = library.expectation(library.Belief(state.mean, state.covariance))
-    errors = ((state.activity - mean) / deviation)[state.measured == 0.0]
+    errors = ((state.activity - mean.T) / deviation.T)[state.measured == 0.0]
     assert abs(errors.mean()) < 0.03
     assert abs(errors.std() - 1.0) < 0.02
 
@@ -108,8 +108,8 @@ def test_proposals_are_new_and_the_reference_orders_what_ranks_first_in_the_whol
         running = (state.cost <= state.left[:, None]).any(axis=1)
         assert (campaign.at(state.measured, state.proposed) == 0.0).all()
         mean, deviation = library.expectation(library.Belief(state.mean, state.covariance))
-        cost = campaign.costs(state)
-        worth = mean + index.beta * deviation - index.price * cost
+        cost = campaign.costs(state).T
+        worth = mean.T + index.beta * deviation.T - index.price * cost
         worth[(state.measured != 0.0) | (cost > state.left[:, None])] = -np.inf
         compound = campaign.at(state.proposed, chosen[:, None])
         ordered = campaign.at(worth, compound)[:, 0]

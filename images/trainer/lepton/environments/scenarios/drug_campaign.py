@@ -2,31 +2,34 @@
 that its design tool proposes."""
 
 import math
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
+from lepton.environments.arrays import constant, first_highest, inwards, outwards
 from lepton.environments.sampling import normal
 from lepton.environments.scenario import Array
 from lepton.environments.scenarios.drug_library import (
     AVERAGE,
+    COMPOSITION,
     COMPOUNDS,
     CORE_SPREAD,
     CORES,
     OWN_SPREAD,
     PARTS,
     SUBSTITUENT_SPREAD,
+    SUBSTITUENTS,
     Belief,
     activities,
-    composition,
     expectation,
     learn,
-    parts_of,
+    places_of,
     prior,
+    sum_of,
     sums,
 )
+from lepton.environments.tables import Table
 
 SUBSTITUENT_COST, ASSAY_COST = 1.0, 1.0
 """Thousand US dollars: a substituent that has not been bought, and making and assaying a compound
@@ -47,6 +50,14 @@ KINDS = 4
 """Compounds whose core and substituent are there, whose core is, whose substituent is, and of which
 neither is. All of a kind cost the same."""
 PROPOSALS = 2 * KINDS
+
+_OF_CORE = (2.0 * FAR, 2.0 * FAR, -2.0 * FAR, -2.0 * FAR)
+_OF_SUBSTITUENT = (FAR, -FAR, FAR, -FAR)
+_NEARER = (_OF_CORE,) * CORES + (_OF_SUBSTITUENT,) * SUBSTITUENTS
+"""(PARTS, KINDS): how much nearer to each kind compounds are for one of their parts that is there.
+A core counts more than a substituent."""
+_ONLY = Table(np.eye(COMPOUNDS, dtype=np.float32))
+"""(COMPOUNDS, COMPOUNDS): 1 for the compound itself."""
 
 
 class Index(NamedTuple):
@@ -80,7 +91,7 @@ def begin(noise: Array, routes: float, core_costs: tuple[float, float]) -> State
     """Campaigns on new targets, of which nothing is known, with money for `routes` cores."""
     xp = array_namespace(noise)
     activity = activities(noise[:, :-2])
-    best = xp.sort(activity, axis=1)[:, -LEADS:]
+    best = xp.sort(activity, axis=1, stable=False)[:, -LEADS:]
     offer = -LEADS * INACTIVE
     for k in range(LEADS):  # a sum whose order is the same for batches of any size
         offer = offer + best[:, k]
@@ -114,8 +125,8 @@ def begin(noise: Array, routes: float, core_costs: tuple[float, float]) -> State
 
 
 def costs(state: State) -> Array:
-    """Thousand US dollars to make and assay each compound now, (n, COMPOUNDS)."""
-    return ASSAY_COST + sums(state.prices)
+    """Thousand US dollars to make and assay each compound now, (COMPOUNDS, n)."""
+    return ASSAY_COST + sums(inwards(state.prices))
 
 
 def at_hand(state: State) -> tuple[Array, Array]:
@@ -136,7 +147,7 @@ def assay(state: State, compound: Array, noise: Array, error: float) -> tuple[St
     by how many pIC50 the leads improve together, and whether there was money for it."""
     xp = array_namespace(noise)
     one = compound[:, None]
-    cost = at(costs(state), one)[:, 0]
+    cost = ASSAY_COST + sum_of(state.prices, places_of(compound))
     is_paid = cost <= state.left
     paid = xp.astype(is_paid, cost.dtype)
     activity = at(state.activity, one)[:, 0]
@@ -145,15 +156,11 @@ def assay(state: State, compound: Array, noise: Array, error: float) -> tuple[St
 
     leads, gain = _insert(state.leads, xp.where(is_paid, activity, INACTIVE))
     leads_measured, _ = _insert(state.leads_measured, xp.where(is_paid, result, INACTIVE))
-    number = xp.arange(COMPOUNDS, dtype=xp.int64, device=device(noise))
-    core, substituent = parts_of(one)
-    used = (number[:PARTS] == core) | (number[:PARTS] == substituent)
-    here = xp.astype(number == one, cost.dtype)
     after = state._replace(
         mean=belief.mean,
         covariance=belief.covariance,
-        measured=state.measured + here * (paid * result)[:, None],
-        prices=state.prices * (1.0 - xp.astype(used, cost.dtype) * paid[:, None]),
+        measured=state.measured + _ONLY.rows(compound) * (paid * result)[:, None],
+        prices=state.prices * (1.0 - COMPOSITION.rows(compound) * paid[:, None]),
         leads=leads,
         leads_measured=leads_measured,
         left=state.left - paid * cost,
@@ -179,44 +186,39 @@ def propose(state: State, index: Index) -> State:
     """
     xp = array_namespace(state.mean)
     mean, deviation = expectation(Belief(state.mean, state.covariance))
-    is_done = xp.astype(state.measured != 0.0, mean.dtype)
-    there = xp.astype(state.prices == 0.0, mean.dtype)
-    kinds = xp.reshape(there @ _kinds(xp, device(mean)), (-1, KINDS, COMPOUNDS))
-    means = mean - 6.0 * FAR * is_done
+    means = mean - 6.0 * FAR * _is_done(state)
     bounds = means + index.beta * deviation
-    best = [xp.argmax(values[:, None, :] + kinds, axis=2) for values in (means, bounds)]
-    proposed = xp.concat(best, axis=1)
+    there = xp.astype(inwards(state.prices) == 0.0, mean.dtype)
+    kinds = sums(there[:, None, :] * constant(mean, _NEARER)[:, :, None])
+    best = [first_highest(values[:, None, :] + kinds) for values in (means, bounds)]
+    proposed = xp.concat(best)
+    n = proposed.shape[1]
+    flat = xp.reshape(n * proposed + xp.arange(n, dtype=xp.int64, device=device(mean)), (-1,))
+    expected, deviations, cost = (
+        outwards(xp.reshape(xp.take(xp.reshape(values, (-1,)), flat, axis=0), proposed.shape))
+        for values in (mean, deviation, costs(state))
+    )
     return state._replace(
-        proposed=proposed,
-        expected=at(mean, proposed),
-        deviation=at(deviation, proposed),
-        cost=at(costs(state), proposed),
+        proposed=outwards(proposed), expected=expected, deviation=deviations, cost=cost
     )
 
 
-@cache
-def _kinds(xp: Any, device: Any) -> Array:
-    """(PARTS, KINDS * COMPOUNDS): times the parts that are there, how much nearer each compound is
-    to being of each kind; a core counts more than a substituent."""
-    parts = composition(np, None)
-    cores, substituents = parts.copy(), parts.copy()
-    cores[CORES:], substituents[:CORES] = 0.0, 0.0
-    signs = ((1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0))
-    weights = [FAR * (2.0 * core * cores + other * substituents) for core, other in signs]
-    return xp.asarray(np.concatenate(weights, axis=1), device=device)
+def _is_done(state: State) -> Array:
+    """1 for compounds that have been assayed, (COMPOUNDS, n)."""
+    xp = array_namespace(state.measured)
+    return xp.astype(inwards(state.measured != 0.0), state.measured.dtype)
 
 
 def best_by_index(state: State, beta: Array | float, price: Array | float) -> Array:
     """The compound of the whole library with the highest index that has not been assayed and that
     there is money for, (n,), or one that there is none for; `beta` and `price` may be arrays
-    (n, 1)."""
+    (n,)."""
     xp = array_namespace(state.mean)
     mean, deviation = expectation(Belief(state.mean, state.covariance))
     cost = costs(state)
-    is_done = xp.astype(state.measured != 0.0, mean.dtype)
-    is_dear = xp.astype(cost > state.left[:, None], mean.dtype)
+    is_dear = xp.astype(cost > state.left, mean.dtype)
     worth = mean + beta * deviation - price * cost
-    return xp.argmax(worth - FAR * (is_dear + 2.0 * is_done), axis=1)
+    return first_highest(worth - FAR * (is_dear + 2.0 * _is_done(state)))
 
 
 def at(values: Array, places: Array) -> Array:

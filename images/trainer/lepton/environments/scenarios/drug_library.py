@@ -9,14 +9,15 @@ logarithm of the concentration in mol/L that halves the target's activity.
 
 import math
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from lepton.environments.arrays import constant
+from lepton.environments.arrays import constant, inwards
 from lepton.environments.sampling import normal_pair
 from lepton.environments.scenario import Array
+from lepton.environments.tables import Table
 
 CORES, SUBSTITUENTS = 6, 6
 PARTS, COMPOUNDS = CORES + SUBSTITUENTS, CORES * SUBSTITUENTS
@@ -46,7 +47,7 @@ def activities(noise: Array) -> Array:
     spread = constant(noise, [CORE_SPREAD] * CORES + [SUBSTITUENT_SPREAD] * SUBSTITUENTS)
     parts = xp.reshape(pairs, (-1, PARTS)) * spread
     own = xp.concat([one[:, PARTS // 2 :], other[:, PARTS // 2 :]], axis=1)
-    return AVERAGE + sums(parts) + OWN_SPREAD * own
+    return AVERAGE + sums(parts.T).T + OWN_SPREAD * own
 
 
 @cache
@@ -63,29 +64,32 @@ def prior(like: Array) -> Belief:
     return Belief(nothing, nothing[:, :1, None] + constant(like, _covariance()))
 
 
-@cache
-def composition(xp: Any, device: Any) -> Array:
-    """(PARTS, COMPOUNDS): 1 where the compound has the part."""
-    cores = np.repeat(np.eye(CORES, dtype=np.float32), SUBSTITUENTS, axis=1)
-    substituents = np.tile(np.eye(SUBSTITUENTS, dtype=np.float32), (1, CORES))
-    return xp.asarray(np.concatenate([cores, substituents]), device=device)
+COMPOSITION = Table(
+    np.hstack(
+        [
+            np.repeat(np.eye(CORES, dtype=np.float32), SUBSTITUENTS, axis=0),
+            np.tile(np.eye(SUBSTITUENTS, dtype=np.float32), (CORES, 1)),
+        ]
+    )
+)
+"""(COMPOUNDS, PARTS): 1 where the compound has the part."""
 
 
 def sums(parts: Array) -> Array:
-    """For each compound the sum of the values of its core and its substituent, (n, COMPOUNDS),
-    given those of the parts, (n, PARTS)."""
-    # Of the terms of each sum two are not 0, so that it is the same in a batch of any size.
-    return parts @ composition(array_namespace(parts), device(parts))
+    """For each compound the sum of the values of its core and its substituent, (COMPOUNDS, ...),
+    given those of the parts, (PARTS, ...)."""
+    pairs = parts[:CORES, None, ...] + parts[None, CORES:, ...]
+    return array_namespace(parts).reshape(pairs, (COMPOUNDS, *parts.shape[1:]))
 
 
 def expectation(belief: Belief) -> tuple[Array, Array]:
     """Mean and standard deviation of the activity of compounds that have not been assayed, both
-    (n, COMPOUNDS)."""
+    (COMPOUNDS, n)."""
     xp = array_namespace(belief.mean)
-    covariance = belief.covariance
-    variance = xp.reshape(covariance, (-1, PARTS**2))[:, :: PARTS + 1]
-    between = xp.reshape(covariance[:, :CORES, CORES:], (-1, COMPOUNDS))
-    return AVERAGE + sums(belief.mean), xp.sqrt(sums(variance) + 2.0 * between + OWN_SPREAD**2)
+    variance = xp.reshape(belief.covariance, (-1, PARTS**2))[:, :: PARTS + 1]
+    between = xp.reshape(inwards(belief.covariance[:, :CORES, CORES:]), (COMPOUNDS, -1))
+    spread = xp.sqrt(sums(inwards(variance)) + 2.0 * between + OWN_SPREAD**2)
+    return AVERAGE + sums(inwards(belief.mean)), spread
 
 
 def learn(belief: Belief, compound: Array, result: Array, told: Array, noise: float) -> Belief:
@@ -96,25 +100,29 @@ def learn(belief: Belief, compound: Array, result: Array, told: Array, noise: fl
     compound's own part is another error, as it tells nothing of others.
     """
     xp = array_namespace(result)
-    n = result.shape[0]
-    rows = PARTS * xp.arange(n, dtype=xp.int64, device=device(result))
-    core, substituent = parts_of(compound)
-
-    def both(values: Array) -> Array:
-        """Sum of the values of the two parts; those have the shape (n, PARTS, ...)."""
-        flat = xp.reshape(values, (n * PARTS, *values.shape[2:]))
-        return xp.take(flat, rows + core, axis=0) + xp.take(flat, rows + substituent, axis=0)
-
-    shared = both(belief.covariance)
-    variance = both(shared) + (OWN_SPREAD**2 + noise**2)
+    places = places_of(compound)
+    shared = sum_of(belief.covariance, places)
+    variance = sum_of(shared, places) + (OWN_SPREAD**2 + noise**2)
     gain = shared * (told / variance)[:, None]
-    surprise = result - AVERAGE - both(belief.mean)
-    return Belief(
-        belief.mean + gain * surprise[:, None],
-        belief.covariance - xp.einsum("ni,nj->nij", gain, shared),
-    )
+    surprise = result - AVERAGE - sum_of(belief.mean, places)
+    covariance = xp.einsum("ni,nj->nij", -gain, shared)
+    covariance += belief.covariance  # in place, since these are most of the numbers of a state
+    return Belief(belief.mean + gain * surprise[:, None], covariance)
 
 
-def parts_of(compound: Array) -> tuple[Array, Array]:
-    """Numbers of its core and of its substituent among the parts."""
-    return compound // SUBSTITUENTS, CORES + compound % SUBSTITUENTS
+def places_of(compound: Array) -> tuple[Array, Array]:
+    """Where the cores and the substituents of `compound` (n,) are among all the parts of a batch,
+    one row of PARTS after another."""
+    xp = array_namespace(compound)
+    n = compound.shape[0]
+    rows = PARTS * xp.arange(n, dtype=xp.int64, device=device(compound))
+    return rows + compound // SUBSTITUENTS, rows + (CORES + compound % SUBSTITUENTS)
+
+
+def sum_of(parts: Array, places: tuple[Array, Array]) -> Array:
+    """The sum of the values at two of `places_of`, (n, ...), given those of all parts,
+    (n, PARTS, ...)."""
+    xp = array_namespace(parts)
+    flat = xp.reshape(parts, (-1, *parts.shape[2:]))
+    core, substituent = places
+    return xp.take(flat, core, axis=0) + xp.take(flat, substituent, axis=0)

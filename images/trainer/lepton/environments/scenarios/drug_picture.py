@@ -17,7 +17,7 @@ def render(state: State) -> Picture:
     of the rest as rings, larger for more potent compounds; leads and money on the right."""
     canvas = Canvas(640, 400, right=640.0, top=400.0)
     prices, measured = state.prices[0].tolist(), state.measured[0].tolist()
-    expected = expectation(Belief(state.mean, state.covariance))[0][0].tolist()
+    expected = expectation(Belief(state.mean, state.covariance))[0][:, 0].tolist()
     leads = sorted((x for x in measured if x), reverse=True)[:LEADS]
     for row in range(CORES):
         canvas.text((48, 318.0 - 54 * row), f"core {row + 1}", _ink(prices[row]), 13, "rm")

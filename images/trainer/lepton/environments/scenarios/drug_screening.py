@@ -134,7 +134,7 @@ def _step_freely(
 
 
 def _by_index(state: State, index: Array) -> Array:
-    return best_by_index(state, index[:, :1], index[:, 1:])
+    return best_by_index(state, index[:, 0], index[:, 1])
 
 
 def scenario(

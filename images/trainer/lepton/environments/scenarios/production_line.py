@@ -12,7 +12,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from gymnasium import spaces
 
-from lepton.environments.arrays import constant, integers
+from lepton.environments.arrays import constant, integers, inwards, outwards
 from lepton.environments.scenario import Array, Returns, Scenario
 from lepton.environments.scenarios.production_line_orders import (
     CHOICES,
@@ -20,8 +20,6 @@ from lepton.environments.scenarios.production_line_orders import (
     MACHINES,
     PENALTIES,
     SLOTS,
-    inwards,
-    outwards,
 )
 from lepton.environments.scenarios.production_line_picture import render
 from lepton.environments.scenarios.production_line_rules import Parameters, best_atc, reference

@@ -58,19 +58,6 @@ EMPTY = Slots(due=NEVER, came=0.0, units=0.0, stage=float(STAGES), left=0.0)
 """What slots hold that have no order."""
 
 
-def inwards(values: Array) -> Array:
-    """(n, ...) as (..., n), with the numbers of a batch side by side."""
-    xp = array_namespace(values)
-    turned = xp.permute_dims(values, (*range(1, values.ndim), 0))
-    return xp.reshape(xp.reshape(turned, (-1,)), turned.shape)
-
-
-def outwards(values: Array) -> Array:
-    """(..., n) as (n, ...)."""
-    last = values.ndim - 1
-    return array_namespace(values).permute_dims(values, (last, *range(last)))
-
-
 def units_of(u: Array) -> Array:
     """Sizes of orders from uniform numbers."""
     return FEWEST_UNITS + array_namespace(u).floor((MOST_UNITS - FEWEST_UNITS + 1) * u)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from array_api_compat import array_namespace
 
-from lepton.environments.arrays import constant, integers
+from lepton.environments.arrays import constant, integers, inwards, outwards
 from lepton.environments.scenario import Array, Scenario
 from lepton.environments.scenarios.production_line_orders import (
     CHOICES,
@@ -22,8 +22,6 @@ from lepton.environments.scenarios.production_line_orders import (
     PENALTIES,
     STAGES,
     UNIT_HOURS,
-    inwards,
-    outwards,
 )
 from lepton.environments.scenarios.production_line_shop import State, ages, heads
 from lepton.environments.search import best_by_turns

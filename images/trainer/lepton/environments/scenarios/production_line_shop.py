@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from array_api_compat import array_namespace
 
-from lepton.environments.arrays import constant, integers
+from lepton.environments.arrays import constant, integers, inwards, outwards
 from lepton.environments.scenario import Array
 from lepton.environments.scenarios.production_line_orders import (
     CHOICES,
@@ -29,10 +29,8 @@ from lepton.environments.scenarios.production_line_orders import (
     firsts,
     in_lines,
     inserted,
-    inwards,
     of_heads,
     of_stages,
-    outwards,
     units_of,
 )
 
