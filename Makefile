@@ -73,8 +73,8 @@ bench-library: .venv/ready  ## the training library against its peers; PARTS=, S
 docs: .venv/ready  ## pictures and the table of environments, from the benchmark's runs
 	@$(PYTHON) tools/gallery.py
 
-bench-scale: .venv/ready  ## thousands of jobs beside plain Jobs; PARTS=, SIZES=, ROUNDS= narrow it, FULL=1 widens
-	@$(PYTHON) tests/perf/scale $(if $(PARTS),--parts $(PARTS)) $(if $(SIZES),--sizes $(SIZES)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FULL),--full)
+bench-scale: .venv/ready  ## thousands of jobs beside plain Jobs; PARTS=, SIZES=, ROUNDS=, AMONG= narrow it, FULL=1 widens
+	@$(PYTHON) tests/perf/scale $(if $(PARTS),--parts $(PARTS)) $(if $(SIZES),--sizes $(SIZES)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(AMONG),--among $(AMONG)) $(if $(FULL),--full)
 
 # Named now so that their names are settled; each says so and fails until it does its work.
 bench-serving:  ## not there yet

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 import orjson
@@ -18,7 +19,7 @@ IN_FLIGHT = 24
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 
 
-async def concurrently(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+async def concurrently(work: Iterable[Coroutine[Any, Any, object]]) -> None:
     """Do all of it, so many at once. The first error ends it."""
     waiting = iter(work)
 
@@ -33,22 +34,31 @@ async def concurrently(work: Iterable[Coroutine[Any, Any, None]]) -> None:
 
 async def create_all(client: Client, resource: Resource, manifests: Iterable[Json]) -> None:
     """Create many objects of a kind."""
-    await concurrently(_create(client, resource, manifest) for manifest in manifests)
+    await concurrently(create(client, resource, manifest) for manifest in manifests)
 
 
-async def _create(client: Client, resource: Resource, manifest: Json) -> None:
-    """Create one; an API server that is busy is asked again."""
-    for pause in (1.0, 2.0, 4.0, 8.0, 0.0):
+async def create(client: Client, resource: Resource, manifest: Json) -> Json:
+    """Create one object; returns it as it was stored."""
+    where, name = manifest["metadata"].get("namespace"), manifest["metadata"]["name"]
+    try:
+        return await patiently(lambda: client.post(resource.path(where), manifest))
+    except ApiError as error:
+        if error.reason != "AlreadyExists":
+            raise
+    # It had been created, and only the answer was lost.
+    return await client.get(resource.path(where, name))
+
+
+async def patiently(send: Callable[[], Awaitable[Json]]) -> Json:
+    """Send a request; an API server that is busy is asked again."""
+    for pause in (1.0, 2.0, 4.0, 8.0):
         try:
-            await client.post(resource.path(manifest["metadata"].get("namespace")), manifest)
+            return await send()
         except ApiError as error:
-            if error.reason == "AlreadyExists":
-                return
-            if not pause or error.status not in (0, 429, 500, 503, 504):
+            if error.status not in (0, 429, 500, 503, 504):
                 raise
-            await asyncio.sleep(pause)
-        else:
-            return
+        await asyncio.sleep(pause)
+    return await send()
 
 
 @contextlib.asynccontextmanager
@@ -95,8 +105,7 @@ class Watched:
         self._client, self._resource, self._namespace = client, resource, namespace
         self._states = states
         self._changed = asyncio.Event()
-        self.first: dict[tuple[str, str], float] = {}
-        """Seconds on the monotonic clock, by the object's name and the state."""
+        self._first: defaultdict[str, dict[str, float]] = defaultdict(dict)
 
     async def run(self) -> None:
         """Watch until cancelled. Where the watch is cut off, it begins anew with a list."""
@@ -125,13 +134,13 @@ class Watched:
     def _see(self, item: Json) -> None:
         now, name = time.monotonic(), item["metadata"]["name"]
         for state in self._states(item):
-            if (name, state) not in self.first:
-                self.first[name, state] = now
+            if name not in self._first[state]:
+                self._first[state][name] = now
                 self._changed.set()
 
     def times(self, state: str) -> dict[str, float]:
-        """When each object was first seen in the state."""
-        return {name: at for (name, found), at in self.first.items() if found == state}
+        """When each object was first seen in the state: seconds on the monotonic clock, by name."""
+        return self._first[state]
 
     async def reached(self, state: str, count: int, within: float) -> float:
         """When so many objects had been seen in the state. Raises TimeoutError."""
@@ -160,14 +169,9 @@ def job_states(job: Json) -> list[str]:
 
 
 def training_job_states(job: Json) -> list[str]:
-    """`created`, the phase, and `progress` with the step."""
+    """The phase, once it is told."""
     status = job.get("status", {})
-    found = ["created"]
-    if "phase" in status:
-        found.append(status["phase"])
-    if "step" in status.get("progress", {}):
-        found.append(f"step {status['progress']['step']}")
-    return found
+    return [status["phase"]] if "phase" in status else []
 
 
 @contextlib.asynccontextmanager

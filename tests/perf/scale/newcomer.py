@@ -26,15 +26,10 @@ async def measure(client: Client, report: Report) -> None:
             namespace(client, "bench-newcomers") as where,
         ):
             batch = Watched(client, JOBS, where, job_states)
-            async with watching(batch):
+            async with watching(batch), asyncio.TaskGroup() as group:
                 names = (f"job-{number}" for number in range(OTHERS))
-                crowd = asyncio.create_task(
-                    create_all(
-                        client,
-                        TRAINING_JOBS,
-                        (training_job(others, name, 1, "30s") for name in names),
-                    )
-                )
+                crowd = (training_job(others, name, 1, "30s") for name in names)
+                group.create_task(create_all(client, TRAINING_JOBS, crowd))
                 for number in range(1, NEWCOMERS + 1):
                     await asyncio.sleep(1)
                     begin = time.monotonic()
@@ -45,7 +40,6 @@ async def measure(client: Client, report: Report) -> None:
                     accepted = time.monotonic()
                     creations.append(accepted - begin)
                     waits.append(max(0.0, await batch.reached("created", number, 120) - accepted))
-                await crowd
     finally:
         await operator.stop()
     p99 = quantile(waits, 0.99)

@@ -32,14 +32,18 @@ async def measure(client: Client, report: Report, jobs: int, seconds: float, bou
                 manifests = (training_job(where, name, 1, "3600s") for name in names)
                 await create_all(client, TRAINING_JOBS, manifests)
                 await pods.reached("Running", jobs, 300 + jobs)
-            while min(await steps(client, where)) < 0:
+            deadline = time.monotonic() + 120 + jobs
+            while (silent := (await steps(client, where)).count(-1)) > 0:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{silent} of {jobs} jobs have not shown a step")
                 await asyncio.sleep(2)
             writes, cpu = await operator.requests(), operator.cpu_seconds
             started = time.monotonic()
             while time.monotonic() < started + seconds:
                 await asyncio.sleep(5)
+                seen = await steps(client, where)
                 now = time.monotonic() - begin
-                ages += [now - step for step in await steps(client, where)]
+                ages += [now - step for step in seen]
             took = time.monotonic() - started
             after = await operator.requests()
             cpu_share = (operator.cpu_seconds - cpu) / took
