@@ -83,7 +83,7 @@ def main() -> int:
     )
     parser.add_argument(
         "--full", action="store_true",
-        help="5,000 jobs with progress and starts among up to 10,000, which takes HOW LONG more",
+        help="5,000 jobs with progress and starts among up to 10,000, half an hour more",
     )  # fmt: skip
     options = parser.parse_args()
     options.among = options.among or ([100, 1000, 5000, 10_000] if options.full else [100, 1000])

@@ -81,7 +81,7 @@ async def namespace(client: Client, name: str) -> AsyncIterator[str]:
 
 
 async def _gone(client: Client, name: str) -> None:
-    deadline = time.monotonic() + 600
+    deadline = time.monotonic() + 1800
     while time.monotonic() < deadline:
         try:
             await client.get(NAMESPACES.path(None, name))
@@ -89,7 +89,7 @@ async def _gone(client: Client, name: str) -> None:
             if error.status == 404:
                 return
         await asyncio.sleep(1)
-    raise TimeoutError(f"namespace {name} is not gone after 600 s")
+    raise TimeoutError(f"namespace {name} is not gone after half an hour")
 
 
 class Watched:
