@@ -21,6 +21,7 @@ REQUEST = re.compile(
     re.MULTILINE,
 )
 
+LEADS = ("lepton_operator_leader 1.0", "lepton_operator_caches_unsynced 0.0")
 PASSES = re.compile(r"^lepton_operator_reconcile_seconds_count{.*} ([\d.e+]+)$", re.MULTILINE)
 
 
@@ -77,7 +78,8 @@ class Operator:
         while time.monotonic() < self.started + within:
             if self._process.poll() is not None:
                 raise RuntimeError(f"the operator ended; see {self._log}")
-            if "lepton_operator_leader 1.0" in await self._metrics():
+            text = await self._metrics()
+            if all(told in text for told in LEADS):
                 return time.monotonic() - self.started
             await asyncio.sleep(0.1)
         raise RuntimeError(f"the operator does not lead after {within} s; see {self._log}")
@@ -99,9 +101,11 @@ class Operator:
         return await asyncio.to_thread(read)
 
     async def requests(self) -> dict[str, int]:
-        """Writes so far by verb and resource, leases left out."""
-        found: dict[str, int] = {}
-        for _, resource, verb, count in REQUEST.findall(await self._metrics()):
+        """Writes so far by verb and resource, leases left out. Raises RuntimeError."""
+        text, found = await self._metrics(), dict[str, int]()
+        if not text:
+            raise RuntimeError(f"the operator does not tell its metrics; see {self._log}")
+        for _, resource, verb, count in REQUEST.findall(text):
             if resource != "leases":
                 name = f"{verb} {resource}"
                 found[name] = found.get(name, 0) + int(float(count))
