@@ -39,7 +39,9 @@ class DirectFetch:
         self._port = port
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
-            connector=aiohttp.TCPConnector(limit=64, keepalive_timeout=15),
+            # Each pod is asked again only after seconds: a connection kept to each of thousands
+            # would cost a descriptor and save nothing.
+            connector=aiohttp.TCPConnector(limit=64, force_close=True),
             trust_env=False,
             auto_decompress=False,
         )
