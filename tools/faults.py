@@ -40,7 +40,8 @@ def campaign(arguments: list[str]) -> int:
         if trainer is None:
             raise StepError("CLUSTER=existing needs TRAINER_IMAGE, as the cluster can pull it")
     else:
-        python("tests/cluster", "up")
+        # With a second node, which kwok plays: where all nodes are lost Kubernetes evicts nothing.
+        python("tests/cluster", "up", "--nodes", "1")
         say("building the trainer image")
         python("images", "build", "trainer")
         trainer = pushed(TRAINER)

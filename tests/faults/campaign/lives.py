@@ -148,9 +148,9 @@ async def end_of(stage: Stage) -> Json:
 
 
 async def outcome_of(stage: Stage) -> Outcome:
-    """What a life came to that has ended, once nothing happens any more."""
+    """What a life came to that has ended, once nothing happens in it any more."""
     scene = stage.scene
-    await scene.quiet()
+    await scene.quiet(about=lambda name: _is_about(name, stage.name))
     history = [s for s in scene.recorder.history if _is_of(s.object, stage.name)]
     return Outcome(
         await end_of(stage),

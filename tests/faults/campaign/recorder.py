@@ -41,7 +41,7 @@ class Recorder:
     async def __aenter__(self) -> "Recorder":
         for resource, path in PATHS.items():
             address = path.format(self._namespace)
-            listed = await self._client.get(address)
+            listed = await self._listed(address)
             assert not listed["items"], f"{resource} in {self._namespace} already"
             version = listed["metadata"]["resourceVersion"]
             self._tasks.append(asyncio.create_task(self._watch(resource, address, version)))
@@ -98,11 +98,22 @@ class Recorder:
 
     async def _list(self, resource: str, path: str) -> str:
         """Go on after a definition has changed, which ends all watches of a kind."""
-        listed = await self._client.get(path)
+        listed = await self._listed(path)
         for there in listed["items"]:
             self._take(resource, "MODIFIED", there)
         version: str = listed["metadata"]["resourceVersion"]
         return version
+
+    async def _listed(self, path: str) -> Json:
+        """A list. A kind whose definition has just changed is not served for a moment."""
+        for _ in range(100):
+            try:
+                return await self._client.get(path)
+            except ApiError as error:
+                if error.status != 429:
+                    raise
+                await asyncio.sleep(0.2)
+        raise AssertionError(f"{path} is not served")
 
     def _take(self, resource: str, kind: str, there: Json) -> str:
         """Note an event; returns its version."""

@@ -126,12 +126,15 @@ class Scene:
             assert time.monotonic() < deadline, f"{what}: not so after {patience:.0f} s"
             await asyncio.sleep(0.05)
 
-    async def quiet(self, seconds: float = 2.0) -> None:
-        """Wait until nobody has written anything for so long."""
+    async def quiet(
+        self, seconds: float = 2.0, about: Callable[[str], bool] = lambda name: True
+    ) -> None:
+        """Wait until nobody has written anything for so long, to objects of such names."""
 
         def last() -> tuple[int, int]:
-            written = sum(e.request.writes for e in self.exchanges if _costs(e))
-            return written, len(self.recorder.history)
+            written = (e for e in self.exchanges if _costs(e) and about(e.request.name))
+            seen = (s for s in self.recorder.history if about(s.object["metadata"]["name"]))
+            return sum(e.request.writes for e in written), sum(1 for _ in seen)
 
         known, since = last(), time.monotonic()
         deadline = since + PATIENCE
