@@ -304,12 +304,14 @@ class Taint:
 
 @dataclass(frozen=True)
 class NodeView:
-    """A node, as far as it matters to which pods may run there."""
+    """A node, as far as it matters to which pods, and how many, may run there."""
 
     name: str
     labels: Mapping[str, str]
     taints: tuple[Taint, ...]
     """Those that keep pods away; one stands for a node that is cordoned."""
+    allocatable: Mapping[str, Decimal]
+    """What pods may request there in all, by resource."""
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any]) -> "NodeView":
@@ -323,7 +325,13 @@ class NodeView:
         if spec.get("unschedulable"):
             taints.add(Taint("node.kubernetes.io/unschedulable", "", "NoSchedule"))
         ordered = tuple(sorted(taints, key=lambda taint: (taint.key, taint.value, taint.effect)))
-        return cls(metadata["name"], dict(metadata.get("labels") or {}), ordered)
+        amounts = (raw.get("status") or {}).get("allocatable") or {}
+        return cls(
+            metadata["name"],
+            dict(metadata.get("labels") or {}),
+            ordered,
+            {name: quantity(amount) for name, amount in amounts.items()},
+        )
 
 
 @dataclass(frozen=True)
