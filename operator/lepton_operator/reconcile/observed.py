@@ -161,6 +161,8 @@ class PodView(ChildView):
     ready: bool
     reason: str | None
     """status.reason, such as Evicted or NodeLost."""
+    message: str | None
+    """status.message: what is to be said of that reason."""
     disruption: str | None
     """Reason of the DisruptionTarget condition, when it is True."""
     unschedulable: str | None
@@ -212,6 +214,7 @@ class PodView(ChildView):
             phase=status.get("phase", "Pending"),
             ready=conditions.get("Ready", {}).get("status") == "True",
             reason=status.get("reason"),
+            message=status.get("message"),
             disruption=disruption.get("reason") if disrupted else None,
             unschedulable=scheduled.get("message") if unplaced else None,
             waiting_reason=waiting.get("reason"),
