@@ -82,4 +82,5 @@ class FailurePolicy(SpecModel):
     LimitRanges and ResourceQuotas of the namespace allow. Default: no growth."""
     avoid_failed_nodes: bool = True
     """Keep away from a node on which two attempts were ended by the infrastructure, but from half
-    of the nodes that the job may run on at most. status.placement.avoided names them."""
+    of the nodes at most that would take a worker (by labels, taints and size), and only while the
+    others have room for all workers. status.placement.avoided names them."""

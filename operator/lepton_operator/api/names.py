@@ -100,6 +100,8 @@ class Reason(StrEnum):
     POD_DELETED = "PodDeleted"
     JOB_DELETED = "JobDeleted"
     EVICTED = "Evicted"
+    REJECTED = "Rejected"
+    """The node of a pod refused to run it."""
     PREEMPTED = "Preempted"
     NODE_LOST = "NodeLost"
     JOB_FAILED = "JobFailed"
@@ -120,7 +122,8 @@ class FailureClass(StrEnum):
     """Why an attempt ended before its work was done."""
 
     INFRASTRUCTURE = "Infrastructure"
-    """Node lost, eviction, preemption, pod deleted by others: restarts outside the budget."""
+    """Node lost, eviction, preemption, pod deleted by others, a node that refuses a pod or can't
+    start its container, a registry that does not answer: restarts outside the budget."""
     APPLICATION = "Application"
     """The program exited with an error: restarts within maxRestarts."""
     OUT_OF_MEMORY = "OutOfMemory"

@@ -130,6 +130,8 @@ class Attempt(StatusModel):
     """Node it ran on."""
     step: Count | None = None
     """Step that training had reached."""
+    memory: Annotated[str, Field(max_length=64)] | None = None
+    """Memory limit that each worker had, where failurePolicy.growMemoryBy had raised it."""
 
 
 class ModelStatus(StatusModel):

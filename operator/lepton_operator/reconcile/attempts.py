@@ -107,9 +107,7 @@ def judge(
         free, times = rule.action is FailureAction.RESTART_FREE, 1
     else:
         free = failure.failure_class is FailureClass.INFRASTRUCTURE
-        # With more memory it may come further.
-        grows = failure.failure_class is FailureClass.OUT_OF_MEMORY and policy.grow_memory_by
-        times = 1 if grows else repetitions(status)
+        times = repetitions(status)
     last = status.attempts[-1]
     if times >= MAX_REPETITIONS:
         text = f"rank {last.rank} failed at step {last.step} in {times} attempts"
@@ -135,15 +133,16 @@ def _fits(rule: FailureRule, failure: Failure) -> bool:
 def repetitions(status: LeptonTrainingJobStatus) -> int:
     """In how many attempts in a row the last one's rank failed at the last one's step, itself
     included. Interruptions between them tell nothing. Before the first step it is not counted:
-    what a program waits for at its start may come."""
+    what a program waits for at its start may come. Nor are attempts with another amount of memory:
+    with more of it the program may come further."""
     last = status.attempts[-1]
     if last.rank is None or not last.step:
         return 1
-    times = 0
+    times, place = 0, (last.rank, last.step, last.memory)
     for attempt in reversed(status.attempts):
         if attempt.failure_class is FailureClass.INFRASTRUCTURE or not _failed(attempt):
             continue
-        if (attempt.rank, attempt.step) != (last.rank, last.step):
+        if (attempt.rank, attempt.step, attempt.memory) != place:
             break
         times += 1
     return max(times, 1)
@@ -197,6 +196,7 @@ def with_failed_attempt(
         exit_code=failure.exit_code,
         node=failure.node,
         step=step,
+        memory=status.memory,
     )
     return with_ended(status, ended)
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from lepton_operator.api.names import FailureClass, Reason
-from lepton_operator.reconcile import gangs
+from lepton_operator.reconcile import evidence, gangs
 from lepton_operator.reconcile.manifests import processes_per_worker
 from lepton_operator.reconcile.observed import JobView, PodView
 from lepton_operator.reconcile.situation import Situation
@@ -18,35 +18,6 @@ the peers that lost their connection to it."""
 LATEST_EVIDENCE = timedelta(minutes=2)
 """For how long after a Job's end its pods may be seen to run, while their watch has a gap."""
 MESSAGE_LIMIT = 1000
-
-STARTUP_GRACE = timedelta(seconds=60)
-"""Time for what a container needs (image, Secret) to appear after its pod was placed."""
-TRANSIENT_PULL_GRACE = timedelta(minutes=10)
-"""The same, while the registry does not answer rather than refuse."""
-REFUSED_PULL = ("not found", "denied", "unauthorized", "manifest unknown", "invalid reference")
-PULL_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"})
-BROKEN_IMAGE_NAME = "InvalidImageName"
-START_REASONS = frozenset(
-    {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
-)
-NOT_STARTED_REASONS = frozenset({"ContainerCannotRun", "StartError"})
-"""How a container ended that never ran: its command is missing or is no program."""
-
-INTERRUPTIONS = {
-    "PreemptionByScheduler": (Reason.PREEMPTED, "was preempted by the scheduler"),
-    "DeletionByTaintManager": (Reason.NODE_LOST, "was removed because its node is unhealthy"),
-    "DeletionByPodGC": (Reason.NODE_LOST, "was removed because its node is gone"),
-    "EvictionByEvictionAPI": (Reason.EVICTED, "was evicted to drain its node"),
-    "TerminationByKubelet": (Reason.EVICTED, "was ended by the kubelet"),
-    "Evicted": (Reason.EVICTED, "was evicted by the kubelet"),
-    "NodeLost": (Reason.NODE_LOST, "was lost with its node"),
-    "NodeShutdown": (Reason.NODE_LOST, "was ended because its node shut down"),
-    "Terminated": (Reason.NODE_LOST, "was ended because its node shut down"),
-    "Preempting": (Reason.PREEMPTED, "was preempted on its node"),
-    "NodeAffinity": (Reason.EVICTED, "was refused by its node"),
-    "UnexpectedAdmissionError": (Reason.EVICTED, "was refused by its node"),
-}
-"""Reasons of a DisruptionTarget condition and of a pod's status that are the infrastructure's."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +171,8 @@ def cause_of(pod: PodView, current: JobView, situation: Situation) -> Cause | No
         return None
     interruption_ = _interruption(pod)
     if interruption_ is not None:
+        if ended is None and evidence.is_refusal(pod):
+            ended = pod.started_time  # The kubelet takes a pod on and refuses it at once.
         return Cause(Kind.TAKEN, ended, rank, interruption_)
     return _own_end(pod, situation)
 
@@ -216,16 +189,17 @@ def _left_from_suspension(pod: PodView, current: JobView) -> bool:
 
 
 def _interruption(pod: PodView) -> Failure | None:
-    known = INTERRUPTIONS.get(pod.disruption or "") or INTERRUPTIONS.get(pod.reason or "")
-    if known is None and pod.disruption is not None:
-        known = (Reason.EVICTED, f"was disrupted ({one_line(pod.disruption, 100)})")
+    known = evidence.taken_away(pod)
     if known is None:
         return None
-    reason, text = known
+    reason, what = known
+    text = f"the pod of rank {pod.rank or 0}{_place(pod)} {what}"
+    if pod.message:
+        text = f"{text}: {pod.message.removeprefix('Pod was rejected: ')}"
     return Failure(
         FailureClass.INFRASTRUCTURE,
         reason,
-        f"the pod of rank {pod.rank or 0}{_place(pod)} {text}",
+        one_line(text, MESSAGE_LIMIT),
         rank=pod.rank,
         exit_code=pod.exit_code,
         node=pod.node,
@@ -235,21 +209,19 @@ def _interruption(pod: PodView) -> Failure | None:
 def _own_end(pod: PodView, situation: Situation, *, asked_to_end: bool = False) -> Cause:
     """The pod's container ended by itself, or because its peers did."""
     rank = pod.rank or 0
-    failure_class, reason, kind = FailureClass.APPLICATION, Reason.ERROR, Kind.OWN
+    failure_class, reason = FailureClass.APPLICATION, Reason.ERROR
+    kind = Kind.SECONDARY if asked_to_end else Kind.OWN
     raised = raised_in(pod, situation)
     word = situation.observed.last_words.get(pod.uid)
     code = pod.exit_code
     peers = situation.spec.workers > 1
-    if pod.termination_reason in NOT_STARTED_REASONS:
+    obstacle = evidence.obstacle(pod.termination_reason, pod.termination_message)
+    if obstacle is not None:
         told = one_line(pod.termination_message or "it gives no reason", MESSAGE_LIMIT - 200)
         text = f"the container of rank {rank} can't start{_place(pod)}: {told}"
-        failure_class, reason = FailureClass.INVALID, Reason.CONTAINER_CANNOT_START
-        return Cause(
-            kind,
-            pod.finished_time,
-            rank,
-            Failure(failure_class, reason, text, rank, code, pod.node),
-        )
+        failure_class, reason = obstacle.failure_class, obstacle.reason
+        failure = Failure(failure_class, reason, text, rank, code, pod.node)
+        return Cause(kind, pod.finished_time, rank, failure)
     if pod.termination_reason == "OOMKilled":
         failure_class, reason = FailureClass.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY
         how = "ran out of memory"
@@ -265,8 +237,6 @@ def _own_end(pod: PodView, situation: Situation, *, asked_to_end: bool = False) 
         if raised is not None and raised.exit_code is not None:
             code = raised.exit_code if raised.exit_code >= 0 else 128 - raised.exit_code
         how = exit_text(code) if code is not None else "failed"
-    if asked_to_end:
-        kind = Kind.SECONDARY
     told_rank = raised.rank if raised is not None and raised.rank is not None else rank
     text = f"rank {told_rank} {how}{_place(pod)}"
     if raised is not None and raised.line:
@@ -299,7 +269,7 @@ def raised_in(pod: PodView, situation: Situation) -> Raised | None:
 
 
 def find_start_failure(situation: Situation) -> Failure | NotYet | None:
-    """Whether a container can't start, and time won't help."""
+    """Whether a container does not start, and has had its time."""
     waits = []
     for pod in sorted(situation.pods, key=lambda pod: pod.rank or 0):
         known = _start_failure(pod)
@@ -314,27 +284,22 @@ def find_start_failure(situation: Situation) -> Failure | NotYet | None:
 
 
 def _start_failure(pod: PodView) -> tuple[Failure, timedelta] | None:
-    waiting, told = pod.waiting_reason or "", pod.waiting_message or ""
-    if waiting == BROKEN_IMAGE_NAME:
-        reason, grace = Reason.IMAGE_PULL_FAILED, timedelta(0)
-    elif waiting in PULL_REASONS:
-        refused = any(sign in told.lower() for sign in REFUSED_PULL)
-        grace = STARTUP_GRACE if refused else TRANSIENT_PULL_GRACE
-        reason = Reason.IMAGE_PULL_FAILED
-    elif waiting in START_REASONS:
-        reason, grace = Reason.CONTAINER_CANNOT_START, STARTUP_GRACE
-    else:
+    obstacle = evidence.obstacle(pod.waiting_reason, pod.waiting_message)
+    if obstacle is None:
         return None
-    what = "pull its image" if reason is Reason.IMAGE_PULL_FAILED else "start its container"
-    text = f"the pod of rank {pod.rank or 0} can't {what}{_place(pod)}: {told or waiting}"
+    what = (
+        "pull its image" if obstacle.reason is Reason.IMAGE_PULL_FAILED else "start its container"
+    )
+    told = pod.waiting_message or pod.waiting_reason
+    text = f"the pod of rank {pod.rank or 0} can't {what}{_place(pod)}: {told}"
     failure = Failure(
-        FailureClass.INVALID,
-        reason,
+        obstacle.failure_class,
+        obstacle.reason,
         one_line(text, MESSAGE_LIMIT),
         rank=pod.rank,
         node=pod.node,
     )
-    return failure, grace
+    return failure, obstacle.grace
 
 
 def job_deleted(attempt: int) -> Failure:

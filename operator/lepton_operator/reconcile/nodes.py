@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from lepton_operator.api.names import FailureClass, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
 from lepton_operator.reconcile.observed import NodeView, Taint
+from lepton_operator.reconcile.quantities import quantity
 from lepton_operator.reconcile.scheduling import REQUIRED
 
 SUSPECT_AFTER = 2
@@ -33,27 +35,57 @@ def suspects(status: LeptonTrainingJobStatus) -> tuple[str, ...]:
 
 
 def avoided(
-    suspected: Iterable[str], nodes: Iterable[NodeView], pod: Mapping[str, Any]
+    suspected: Iterable[str], nodes: Iterable[NodeView], pod: Mapping[str, Any], workers: int
 ) -> tuple[str, ...]:
-    """Which suspects to keep away from: of the nodes that would take the pod at most half.
+    """Which suspects to keep away from: of the nodes that would take the pod at most half, and
+    only while what is left has room for all workers.
 
-    A suspect that would not take it now may do so in a minute; keeping away from it costs
-    nothing.
+    A suspect that would not take it now may do so in a minute; keeping away from it is no loss,
+    unless no other node would do.
     """
-    there = {node.name: takes(node, pod) for node in nodes}
-    left = sum(there.values()) // 2
+    rooms = {node.name: room(node, pod, workers) for node in nodes}
+    left = sum(found > 0 for found in rooms.values()) // 2
+    spare = sum(rooms.values()) - workers
     chosen = []
     for name in suspected:
-        if name not in there or (there[name] and left == 0):
+        if name not in rooms:
             continue
-        left -= there[name]
+        if rooms[name] > spare or (rooms[name] > 0 and left == 0):
+            continue
+        left -= rooms[name] > 0
+        spare -= rooms[name]
         chosen.append(name)
     return tuple(sorted(chosen))
 
 
-def takes(node: NodeView, pod: Mapping[str, Any]) -> bool:
-    """Whether the node is one of those that the pod may run on, whatever is free there: by its
-    selector, its required affinity and its tolerations.
+def room(node: NodeView, pod: Mapping[str, Any], workers: int) -> int:
+    """How many of so many pods the node would take if it were empty, by all that the scheduler
+    looks at which does not change with what runs where."""
+    if not may_run_on(node, pod):
+        return 0
+    wanted = requests(pod)
+    fit = [int(node.allocatable.get(name, 0) / amount) for name, amount in wanted.items()]
+    return min([workers, *fit])
+
+
+def requests(pod: Mapping[str, Any]) -> dict[str, Decimal]:
+    """What the pod's containers ask for in all: where one names only a limit, that, as the API
+    server fills it in.
+
+    https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/
+    """
+    found: dict[str, Decimal] = {}
+    for container in pod.get("containers") or ():
+        asked = container.get("resources") or {}
+        amounts = {**(asked.get("limits") or {}), **(asked.get("requests") or {})}
+        for name, amount in amounts.items():
+            found[name] = found.get(name, Decimal(0)) + quantity(amount)
+    return {name: amount for name, amount in found.items() if amount > 0}
+
+
+def may_run_on(node: NodeView, pod: Mapping[str, Any]) -> bool:
+    """Whether the node is one of those that the pod may run on, whatever it has: by its selector,
+    its required affinity and its tolerations.
 
     https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/
     """

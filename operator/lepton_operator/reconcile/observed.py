@@ -161,6 +161,8 @@ class PodView(ChildView):
     ready: bool
     reason: str | None
     """status.reason, such as Evicted or NodeLost."""
+    message: str | None
+    """status.message: what is to be said of that reason."""
     disruption: str | None
     """Reason of the DisruptionTarget condition, when it is True."""
     unschedulable: str | None
@@ -212,6 +214,7 @@ class PodView(ChildView):
             phase=status.get("phase", "Pending"),
             ready=conditions.get("Ready", {}).get("status") == "True",
             reason=status.get("reason"),
+            message=status.get("message"),
             disruption=disruption.get("reason") if disrupted else None,
             unschedulable=scheduled.get("message") if unplaced else None,
             waiting_reason=waiting.get("reason"),
@@ -304,12 +307,14 @@ class Taint:
 
 @dataclass(frozen=True)
 class NodeView:
-    """A node, as far as it matters to which pods may run there."""
+    """A node, as far as it matters to which pods, and how many, may run there."""
 
     name: str
     labels: Mapping[str, str]
     taints: tuple[Taint, ...]
     """Those that keep pods away; one stands for a node that is cordoned."""
+    allocatable: Mapping[str, Decimal]
+    """What pods may request there in all, by resource."""
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any]) -> "NodeView":
@@ -323,7 +328,13 @@ class NodeView:
         if spec.get("unschedulable"):
             taints.add(Taint("node.kubernetes.io/unschedulable", "", "NoSchedule"))
         ordered = tuple(sorted(taints, key=lambda taint: (taint.key, taint.value, taint.effect)))
-        return cls(metadata["name"], dict(metadata.get("labels") or {}), ordered)
+        amounts = (raw.get("status") or {}).get("allocatable") or {}
+        return cls(
+            metadata["name"],
+            dict(metadata.get("labels") or {}),
+            ordered,
+            {name: quantity(amount) for name, amount in amounts.items()},
+        )
 
 
 @dataclass(frozen=True)

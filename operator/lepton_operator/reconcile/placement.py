@@ -69,7 +69,8 @@ def with_avoided(
         job = situation.with_status(_with(status, avoided=None)).job
         batch = manifests.batch_job(job, situation.spec, status.attempt, situation.settings)
         pod = batch["spec"]["template"]["spec"]
-        found = nodes.avoided(suspected, situation.observed.nodes, pod)
+        workers = situation.spec.workers
+        found = nodes.avoided(suspected, situation.observed.nodes, pod, workers)
     if list(found) == (before or []):
         return status, ()
     status = _with(status, avoided=list(found) or None)

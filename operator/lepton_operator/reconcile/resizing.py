@@ -33,6 +33,7 @@ def with_new_size(
         reason=str(Reason.RESIZED),
         message=text,
         step=completion.step_reached(situation, status),
+        memory=status.memory,
     )
     status = attempts.with_ended(status, ended).model_copy(
         update={"attempt": status.attempt + 1, "progress": stale(status.progress)}

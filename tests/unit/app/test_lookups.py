@@ -65,8 +65,8 @@ def test_without_the_right_to_see_limits_none_are_known():
 def test_nodes_are_listed_and_trimmed():
     server = Server(nodes=[{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}])
     assert answers(server, LookUp(nodes=True)).nodes == (
-        NodeView("a", {}, ()),
-        NodeView("b", {}, ()),
+        NodeView("a", {}, (), {}),
+        NodeView("b", {}, (), {}),
     )
     assert set(server.requests) == {"/api/v1/nodes"}
     assert answers(Server(status=403), LookUp(nodes=True)).nodes == ()

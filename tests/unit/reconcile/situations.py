@@ -129,6 +129,7 @@ def pod(rank: int = 0, attempt: int = 1, **more: Any) -> PodView:
         phase="Running",
         ready=True,
         reason=None,
+        message=None,
         disruption=None,
         unschedulable=None,
         waiting_reason=None,

@@ -12,17 +12,20 @@ from situations import (
     deleted,
     ended,
     failed_job,
+    is_true,
+    plan_for,
     pod,
     running,
     training_job,
     word,
 )
 
-from lepton_operator.api.names import FailureClass, Reason
+from lepton_operator.api.names import ConditionType, FailureClass, Reason
 from lepton_operator.api.validation import parse_spec
 from lepton_operator.reconcile.failure import Failure, NotYet, find_failure
 from lepton_operator.reconcile.observed import Observed
 from lepton_operator.reconcile.situation import Situation
+from lepton_operator.reconcile.text import one_line
 
 LOGS = Path(__file__).parents[2] / "data" / "logs"
 PEER_GONE = "RuntimeError: [gloo/pair.cc:561] Connection closed by peer [10.0.0.1]:4711"
@@ -199,6 +202,12 @@ def test_a_failed_pod_deleted_afterwards_keeps_its_own_error():
         ({"disruption": "SomethingNew"}, Reason.EVICTED, "disrupted (SomethingNew)"),
         ({"reason": "Evicted"}, Reason.EVICTED, "evicted by the kubelet"),
         ({"reason": "NodeShutdown"}, Reason.NODE_LOST, "its node shut down"),
+        (
+            {"termination_reason": "ContainerStatusUnknown", "finished_time": None},
+            Reason.NODE_LOST,
+            "lost its container",
+        ),
+        ({"termination_reason": "Unknown"}, Reason.NODE_LOST, "lost its container"),
     ],
 )
 def test_what_the_infrastructure_does_is_an_interruption(told, reason, text):
@@ -209,18 +218,124 @@ def test_what_the_infrastructure_does_is_an_interruption(told, reason, text):
     assert failure.node == "node-0"
 
 
-def test_a_container_that_never_ran_is_invalid():
-    failure = find(
-        ended(
-            0,
-            code=128,
-            termination_reason="StartError",
-            termination_message='exec: "/no/such": no such file or directory',
-        )
+def refused(rank, reason, message=None, **more):
+    """A pod that the kubelet did not admit."""
+    ran_never = {"running_since": None, "ready": False, "phase": "Failed"}
+    return pod(rank, reason=reason, message=message, **(ran_never | more))
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "OutOfcpu", "OutOfmemory", "OutOfpods", "OutOfephemeral-storage", "OutOfnvidia.com/gpu",
+        "NodeAffinity", "NodeName", "NodePorts", "TaintToleration", "TopologyAffinityError",
+        "UnexpectedAdmissionError", "SMTAlignmentError", "InvalidNodeInfo", "AReasonOf2030",
+    ],
+)  # fmt: skip
+def test_a_pod_that_its_node_refuses_is_an_interruption(reason):
+    failure = find(refused(0, reason), pod(1))
+    assert failure == Failure(
+        FailureClass.INFRASTRUCTURE,
+        Reason.REJECTED,
+        f"the pod of rank 0 on node-0 was refused by its node ({reason})",
+        rank=0,
+        node="node-0",
     )
+
+
+def test_what_the_kubelet_says_of_a_refusal_or_an_eviction_is_told():
+    said = "Pod was rejected: Allocate failed due to no healthy devices present"
+    failure = find(refused(1, "UnexpectedAdmissionError", said), pod(0))
+    assert failure.message == (
+        "the pod of rank 1 on node-1 was refused by its node (UnexpectedAdmissionError):"
+        " Allocate failed due to no healthy devices present"
+    )
+    failure = find(ended(0, code=137, reason="Evicted", message="low on resource: memory"), pod(1))
+    assert failure.message.endswith("was evicted by the kubelet: low on resource: memory")
+
+
+def test_a_node_that_is_started_anew_refuses_a_pod_whatever_became_of_its_container():
+    failure = find(ended(0, code=255, reason="UnexpectedAdmissionError"), pod(1))
+    assert (failure.reason, failure.node) == (Reason.REJECTED, "node-0")
+
+
+def test_a_refusal_explains_what_peers_die_of_at_once():
+    peer = ended(1, seconds=5)
+    failure = find(refused(0, "OutOfcpu", started_time=at(0)), peer, job=batch_job(), now=at(6))
+    assert failure.reason is Reason.REJECTED
+
+
+def test_what_nodes_refuse_costs_no_restart_and_names_the_node():
+    job = training_job(running(), failurePolicy={"maxRestarts": 0})
+    plan = plan_for(job, jobs=(failed_job(),), pods=(refused(0, "OutOfnvidia.com/gpu"),))
+    assert (plan.status.restarts, plan.status.interruptions) == (1, 1)
+    assert not is_true(plan, ConditionType.FAILED)
+    assert plan.status.attempts[-1].node == "node-0"
+
+
+CREATE = "failed to create shim task: OCI runtime create failed: runc create failed: "
+INIT = "unable to start container process: error during container init: "
+HOOK = f"{CREATE}{INIT}error running prestart hook #0: exit status 1, stdout: , stderr: "
+NVIDIA = f"{HOOK}Auto-detected mode as 'legacy'\nnvidia-container-cli: initialization error: "
+NO_RUNTIME = (
+    "OCI runtime create failed: unable to retrieve OCI runtime error (open /run/x/log.json: no such"
+    ' file or directory): exec: "nvidia-container-runtime": executable file not found in $PATH'
+)
+NODES_FAULT = (
+    f"{NVIDIA}driver/library version mismatch: unknown",
+    f"{NVIDIA}load library failed: libnvidia-ml.so.1: cannot open shared object file: no such file"
+    " or directory: unknown",
+    NO_RUNTIME,
+    "error executing hook `/usr/bin/nvidia-container-toolkit` (exit code: 1)",
+    "failed to start shim: start failed: fork/exec /usr/bin/containerd-shim-runc-v2: permission"
+    " denied",
+    f"{CREATE}{INIT}error mounting cgroup: no space left on device: unknown",
+    'sandbox container "0123" is not running',
+    "",
+)
+COMMANDS_FAULT = (
+    'exec: "/no/such": no such file or directory',
+    f'{CREATE}{INIT}exec: "trian": executable file not found in $PATH: unknown',
+    f'{CREATE}{INIT}exec: "/app/hook.sh": permission denied: unknown',
+    f'{CREATE}{INIT}exec: \\"/app/run\\": stat /app/run: no such file or directory',
+    f'{CREATE}{INIT}chdir to cwd ("/root") set in config.json failed: permission denied',
+    f"{CREATE}{INIT}exec /app/run: exec format error",
+    "crun: executable file `trian` not found in $PATH: No such file or directory",
+    "failed to generate spec: no command specified",
+    "the file trian was not found",
+)
+
+
+@pytest.mark.parametrize("state", ["StartError", "ContainerCannotRun"])
+@pytest.mark.parametrize("message", COMMANDS_FAULT)
+def test_a_container_whose_command_or_image_can_not_run_is_invalid(state, message):
+    never_ran = {"termination_reason": state, "termination_message": message}
+    failure = find(ended(0, code=128, **never_ran))
     assert failure.failure_class is FailureClass.INVALID
     assert failure.reason is Reason.CONTAINER_CANNOT_START
-    assert "/no/such" in failure.message
+    assert message in failure.message
+
+
+@pytest.mark.parametrize("message", NODES_FAULT)
+def test_a_container_that_its_node_can_not_start_is_an_interruption(message):
+    never_ran = {"termination_reason": "StartError", "termination_message": message}
+    failure = find(ended(0, code=128, **never_ran), pod(1))
+    assert failure.failure_class is FailureClass.INFRASTRUCTURE
+    assert (failure.reason, failure.node) == (Reason.CONTAINER_CANNOT_START, "node-0")
+    assert failure.message.startswith("the container of rank 0 can't start on node-0: ")
+
+
+def test_a_container_that_its_memory_limit_does_not_even_let_start_is_out_of_memory():
+    told = f"{CREATE}{INIT}container init was OOM-killed (memory limit too low?): unknown"
+    failure = find(ended(0, code=128, termination_reason="StartError", termination_message=told))
+    assert failure.failure_class is FailureClass.OUT_OF_MEMORY
+
+
+def test_a_container_that_can_not_start_since_its_pod_is_asked_to_end_is_not_the_cause():
+    never_ran = {"termination_reason": "StartError", "termination_message": "it is gone"}
+    late = deleted(ended(1, code=128, seconds=4, **never_ran), 3)
+    failure = find(ended(0, seconds=5), late, job=failed_job(2))
+    assert (failure.rank, failure.failure_class) == (0, FailureClass.APPLICATION)
 
 
 def test_an_error_that_the_program_calls_invalid_is_invalid():
@@ -229,48 +344,106 @@ def test_an_error_that_the_program_calls_invalid_is_invalid():
     assert failure.reason is Reason.INVALID_SPEC
 
 
-REFUSED = 'Back-off pulling image "x": ErrImagePull: x: not found'
-
-
-@pytest.mark.parametrize(
-    ("reason", "message", "seconds", "found"),
-    [
-        ("InvalidImageName", "bad", 0, True),
-        ("ImagePullBackOff", REFUSED, 30, False),
-        ("ImagePullBackOff", REFUSED, 60, True),
-        ("ErrImagePull", "dial tcp: i/o timeout", 60, False),
-        ("ErrImagePull", "dial tcp: i/o timeout", 600, True),
-        ("ContainerCreating", None, 6000, False),
-    ],
-)
-def test_an_image_gets_time_to_appear_but_not_for_ever(reason, message, seconds, found):
+def waiting_for(reason, message, seconds, rank=0):
+    """What is found of a pod that has waited so long in this state."""
     waiting = pod(
-        0,
+        rank,
         phase="Pending",
         ready=False,
         waiting_reason=reason,
         waiting_message=message,
         started_time=at(-seconds),
     )
-    failure = find(waiting, job=batch_job())
-    if found:
-        assert failure.failure_class is FailureClass.INVALID
-        assert failure.reason is Reason.IMAGE_PULL_FAILED
-        assert message in failure.message
-    else:
-        assert not isinstance(failure, Failure)
+    return find(pod(1 - rank), waiting, job=batch_job())
 
 
-def test_a_missing_secret_is_told_after_a_minute():
-    waiting = pod(
-        1,
-        phase="Pending",
-        waiting_reason="CreateContainerConfigError",
-        waiting_message='secret "token" not found',
+RESOLVE = 'failed to pull and unpack image "x:1": failed to resolve reference "x:1": '
+HEAD = "unexpected status from HEAD request to https://x:5000/v2/x/manifests/1: "
+BACK_OFF = 'Back-off pulling image "x:1"'
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "seconds"),
+    [
+        ("InvalidImageName", "couldn't parse image name", 0),
+        ("ImagePullBackOff", f"{BACK_OFF}: ErrImagePull: {RESOLVE}x:1: not found", 60),
+        ("ErrImagePull", f"{RESOLVE}pull access denied, repository does not exist", 60),
+        ("ErrImagePull", f"{RESOLVE}{HEAD}401 Unauthorized", 60),
+        ("ErrImagePull", f"{RESOLVE}{HEAD}403 Forbidden", 60),
+        ("ErrImagePull", "reading manifest 1 in x: manifest unknown", 60),
+        ("SignatureValidationFailed", "signature validation failed", 60),
+        ("ErrImagePull", f"{RESOLVE}failed to do request: dial tcp: lookup x: no such host", 600),
+        ("ErrImageNeverPull", 'Container image "x:1" is not present', 600),
+    ],
+)
+def test_an_image_that_can_not_be_had_is_invalid_once_it_had_time_to_appear(
+    reason, message, seconds
+):
+    assert not seconds or isinstance(waiting_for(reason, message, seconds - 1), NotYet)
+    failure = waiting_for(reason, message, seconds)
+    assert failure.failure_class is FailureClass.INVALID
+    assert failure.reason is Reason.IMAGE_PULL_FAILED
+    assert message in failure.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("ErrImagePull", f"{RESOLVE}failed to do request: dial tcp 10.0.0.1:443: i/o timeout"),
+        ("ErrImagePull", f"{RESOLVE}dial tcp 10.0.0.1:443: connect: connection refused"),
+        ("ErrImagePull", f"{RESOLVE}dial tcp 10.0.0.1:443: connect: permission denied"),
+        ("ErrImagePull", f"{RESOLVE}{HEAD}503 Service Unavailable"),
+        ("ErrImagePull", f"{HEAD}429 Too Many Requests: toomanyrequests: access denied for now"),
+        ("ErrImagePull", "failed to write: no space left on device"),
+        ("ErrImagePull", "mkdir /var/lib/containerd/x: permission denied"),
+        ("ErrImagePull", "failed to prepare extraction snapshot: parent does not exist: not found"),
+        ("ImagePullBackOff", BACK_OFF),
+        ("RegistryUnavailable", "image pull failed for x:1 because the registry is unavailable"),
+        ("ImageInspectError", "Failed to inspect image"),
+    ],
+)
+def test_a_registry_that_does_not_answer_is_an_interruption_after_ten_minutes(reason, message):
+    assert isinstance(waiting_for(reason, message, 599), NotYet)
+    failure = waiting_for(reason, message, 600)
+    assert failure.failure_class is FailureClass.INFRASTRUCTURE
+    assert (failure.reason, failure.node) == (Reason.IMAGE_PULL_FAILED, "node-0")
+
+
+def test_a_container_that_is_being_made_is_no_failure_however_long_it_takes():
+    assert waiting_for("ContainerCreating", None, 6000) is None
+
+
+SYNC = "failed to sync secret cache: timed out waiting for the condition"
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "seconds", "found"),
+    [
+        ("CreateContainerConfigError", 'secret "token" not found', 60, FailureClass.INVALID),
+        ("CreateContainerConfigError", SYNC, 600, FailureClass.INFRASTRUCTURE),
+        ("CreateContainerError", COMMANDS_FAULT[3], 60, FailureClass.INVALID),
+        ("CreateContainerError", NODES_FAULT[3], 60, FailureClass.INFRASTRUCTURE),
+        ("RunContainerError", NODES_FAULT[0], 60, FailureClass.INFRASTRUCTURE),
+        ("RunContainerError", None, 60, FailureClass.INFRASTRUCTURE),
+        ("CreateContainerError", "context deadline exceeded", 600, FailureClass.INFRASTRUCTURE),
+        (
+            "CreateContainerError",
+            'failed to reserve container name "w_0": name "w_0" is reserved for "0123"',
+            600,
+            FailureClass.INFRASTRUCTURE,
+        ),
+        ("PreStartHookError", "device plugin", 60, FailureClass.INFRASTRUCTURE),
+    ],
+)
+def test_a_container_that_is_not_started_is_told_by_what_keeps_it(reason, message, seconds, found):
+    assert isinstance(waiting_for(reason, message, seconds - 1, rank=1), NotYet)
+    failure = waiting_for(reason, message, seconds, rank=1)
+    assert (failure.failure_class, failure.reason, failure.node) == (
+        found,
+        Reason.CONTAINER_CANNOT_START,
+        "node-1",
     )
-    failure = find(pod(0), waiting, job=batch_job())
-    assert failure.reason is Reason.CONTAINER_CANNOT_START
-    assert 'secret "token" not found' in failure.message
+    assert one_line(message or reason, 1000) in failure.message
 
 
 def test_a_failure_waits_for_more_evidence_while_the_job_ends():

@@ -170,12 +170,31 @@ def test_nothing_grows_and_nothing_is_read_unless_asked_for():
     assert boom.status.memory is None
 
 
-def test_with_more_memory_the_same_step_is_not_the_same_failure():
+def out_of_memory_at_step_7(*memory):
+    """The plan after attempts that all ran out of memory at the same step, with so much."""
     entry = {"class": "OutOfMemory", "rank": 0, "step": 7}
-    attempts = [{**entry, "number": 1}, {**entry, "number": 2}]
-    status = running(3, attempts=attempts, progress={"step": 7}, memory="4Gi")
-    failed = replace(ended(0, **OOM), attempt=3, owner_uid="job-uid-3")
-    job = training_job(status, **spec(workers=1))
-    plan = plan_for(job, jobs=(failed_job(attempt=3),), pods=(failed,))
+    attempts = [
+        {**entry, "number": n, **({"memory": had} if had else {})}
+        for n, had in enumerate(memory[:-1], 1)
+    ]
+    last = len(memory)
+    status = running(last, attempts=attempts, progress={"step": 7})
+    job = training_job({**status, "memory": memory[-1]}, **spec(workers=1))
+    failed = replace(ended(0, **OOM), attempt=last, owner_uid=f"job-uid-{last}")
+    return plan_for(job, jobs=(failed_job(attempt=last),), pods=(failed,))
+
+
+def test_with_more_memory_the_same_step_is_not_the_same_failure():
+    plan = out_of_memory_at_step_7(None, "3Gi", "4Gi")
     assert not is_true(plan, ConditionType.FAILED)
     assert plan.status.memory == "6Gi"
+    assert [attempt.memory for attempt in plan.status.attempts] == [None, "3Gi", "4Gi"]
+    assert [event.reason for event in plan.events] == [Reason.ATTEMPT_FAILED]
+
+
+def test_memory_that_can_not_grow_any_more_does_not_keep_the_same_failure_from_counting():
+    second = out_of_memory_at_step_7(None, "3Gi", "4Gi", "4Gi")
+    assert not is_true(second, ConditionType.FAILED)
+    assert second.events[-1].reason is Reason.REPEATED_FAILURE
+    third = out_of_memory_at_step_7(None, "4Gi", "4Gi", "4Gi")
+    assert third.status.condition(ConditionType.FAILED).reason == Reason.REPEATED_FAILURE

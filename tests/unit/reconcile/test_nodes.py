@@ -1,5 +1,8 @@
 """Which nodes are suspect, which would take a pod, and which are avoided."""
 
+from dataclasses import replace
+from decimal import Decimal
+
 import pytest
 from situations import (
     at,
@@ -13,7 +16,7 @@ from situations import (
 )
 
 from lepton_operator.api.names import Reason
-from lepton_operator.reconcile.nodes import avoided, suspects, takes
+from lepton_operator.reconcile.nodes import avoided, may_run_on, requests, suspects
 from lepton_operator.reconcile.observed import NodeView, Taint
 from lepton_operator.reconcile.plan import LookUp
 
@@ -44,10 +47,25 @@ def test_only_the_infrastructures_own_failures_count():
     assert suspected("a", "a", reason="Preempted") == ()
     assert suspected("a", "a", **{"class": "Application"}) == ()
     assert suspected("a", "a", reason="PodDeleted") == ("a",)
+    assert suspected("a", "a", reason="Rejected") == ("a",)
+    assert suspected("a", "a", reason="ContainerCannotStart") == ("a",)
 
 
 def node(name="a", *taints, **labels):
-    return NodeView(name, labels, tuple(Taint(*taint) for taint in taints))
+    return NodeView(name, labels, tuple(Taint(*taint) for taint in taints), {})
+
+
+def with_gpus(name, count, cpu=64):
+    amounts = {"cpu": Decimal(cpu), "nvidia.com/gpu": Decimal(count)}
+    return replace(node(name), allocatable=amounts if count else {"cpu": Decimal(cpu)})
+
+
+def asking(**resources):
+    """A pod of one container with these requests and limits."""
+    return {"containers": [{"resources": resources}]}
+
+
+EIGHT_GPUS = asking(limits={"nvidia.com/gpu": 8})
 
 
 def with_terms(*terms):
@@ -83,8 +101,8 @@ def expression(key, operator, *values):
         ({"affinity": {"nodeAffinity": {}, "podAffinity": {}}}, True),
     ],
 )  # fmt: skip
-def test_a_node_takes_a_pod_whose_selector_and_affinity_fit(pod, fits):
-    assert takes(node("a", pool="gpu", gpus="8"), pod) is fits
+def test_a_pod_may_run_on_a_node_that_its_selector_and_affinity_fit(pod, fits):
+    assert may_run_on(node("a", pool="gpu", gpus="8"), pod) is fits
 
 
 @pytest.mark.parametrize(
@@ -102,28 +120,60 @@ def test_a_node_takes_a_pod_whose_selector_and_affinity_fit(pod, fits):
 )
 def test_a_tainted_node_takes_a_pod_that_tolerates_it(toleration, fits):
     pod = {"tolerations": [toleration]} if toleration else {}
-    assert takes(node("a", ("gpu", "yes", "NoSchedule")), pod) is fits
+    assert may_run_on(node("a", ("gpu", "yes", "NoSchedule")), pod) is fits
 
 
 def test_at_most_half_of_the_nodes_that_would_take_the_pod_are_avoided():
     nodes = [node(name) for name in "abcde"]
-    assert avoided(["a", "b", "c"], nodes, {}) == ("a", "b")
-    assert avoided(["a"], nodes[:1], {}) == ()
-    assert avoided(["a", "b"], nodes[:2], {}) == ("a",)
+    assert avoided(["a", "b", "c"], nodes, {}, 1) == ("a", "b")
+    assert avoided(["a"], nodes[:1], {}, 1) == ()
+    assert avoided(["a", "b"], nodes[:2], {}, 1) == ("a",)
 
 
 def test_nodes_that_would_not_take_the_pod_are_no_half():
     full = ("dedicated", "control-plane", "NoSchedule")
     nodes = [node("a"), node("b"), *(node(name, full) for name in "xyz")]
-    assert avoided(["a", "b"], nodes, {}) == ("a",)
+    assert avoided(["a", "b"], nodes, {}, 1) == ("a",)
+
+
+def test_nodes_that_are_too_small_for_the_pod_are_no_half():
+    nodes = [with_gpus("gpu", 8), with_gpus("b", 0), with_gpus("c", 4)]
+    assert avoided(["gpu"], nodes, EIGHT_GPUS, 1) == ()
+    assert avoided(["gpu"], nodes, asking(limits={"nvidia.com/gpu": 4}), 1) == ("gpu",)
+    assert avoided(["gpu"], nodes, asking(requests={"cpu": "500m"}), 1) == ("gpu",)
+
+
+@pytest.mark.parametrize(("workers", "found"), [(1, ("a", "b")), (3, ("a",)), (4, ()), (5, ())])
+def test_what_is_left_has_room_for_all_workers(workers, found):
+    nodes = [with_gpus(name, 8) for name in "abcd"]
+    assert avoided(["a", "b"], nodes, EIGHT_GPUS, workers) == found
+
+
+def test_what_a_large_node_takes_beyond_the_jobs_workers_does_not_count():
+    nodes = [with_gpus("a", 8), with_gpus("b", 800), with_gpus("c", 8)]
+    assert avoided(["b"], nodes, EIGHT_GPUS, 2) == ("b",)
+    assert avoided(["b"], nodes, EIGHT_GPUS, 3) == ()
+
+
+def test_a_pod_requests_what_it_has_a_limit_for_unless_it_says_otherwise():
+    pod = asking(limits={"cpu": "2", "nvidia.com/gpu": 1}, requests={"cpu": "500m", "memory": 0})
+    assert requests(pod) == {"cpu": Decimal("0.5"), "nvidia.com/gpu": 1}
+    assert requests({"containers": [{}]}) == {}
 
 
 def test_a_suspect_that_is_away_is_avoided_for_free_and_one_that_is_gone_not_at_all():
     lost = node("a", ("node.kubernetes.io/unreachable", "", "NoSchedule"))
-    assert avoided(["a", "b", "gone"], [lost, node("b")], {}) == ("a",)
+    assert avoided(["a", "b", "gone"], [lost, node("b")], {}, 1) == ("a",)
 
 
-def test_a_node_is_trimmed_to_what_keeps_pods_away():
+def test_a_suspect_that_is_away_is_not_avoided_where_no_other_node_would_do():
+    lost = node("a", ("node.kubernetes.io/unreachable", "", "NoSchedule"))
+    assert avoided(["a"], [lost], {}, 1) == ()
+    no_device_is_healthy = with_gpus("gpu", 0)
+    assert avoided(["gpu"], [no_device_is_healthy, with_gpus("b", 0)], EIGHT_GPUS, 1) == ()
+
+
+def test_a_node_is_trimmed_to_what_keeps_pods_away_and_what_they_may_request():
     raw = {
         "metadata": {"name": "a", "labels": {"pool": "gpu"}},
         "spec": {
@@ -133,10 +183,12 @@ def test_a_node_is_trimmed_to_what_keeps_pods_away():
                 {"key": "slow", "effect": "PreferNoSchedule"},
             ],
         },
-        "status": {"images": ["many"]},
+        "status": {"images": ["many"], "allocatable": {"cpu": "3920m", "memory": "8Gi"}},
     }
     cordoned = ("node.kubernetes.io/unschedulable", "", "NoSchedule")
-    assert NodeView.from_object(raw) == node("a", ("gpu", "", "NoSchedule"), cordoned, pool="gpu")
+    found = node("a", ("gpu", "", "NoSchedule"), cordoned, pool="gpu")
+    amounts = {"cpu": Decimal("3.92"), "memory": Decimal(8 * 2**30)}
+    assert NodeView.from_object(raw) == replace(found, allocatable=amounts)
     assert NodeView.from_object({"metadata": {"name": "b"}}) == node("b")
 
 
@@ -158,6 +210,14 @@ def test_the_next_attempt_keeps_away_from_a_suspect_and_says_so():
     again = plan_for(written, now=at(601), nodes=(node("a"), node("b")))
     assert (again.status, again.events) == (plan.status, ())
     assert again.create == plan.create
+
+
+def test_a_node_that_no_other_is_large_enough_for_is_not_avoided():
+    job = training_job(died("a", "a"), resources={"limits": {"nvidia.com/gpu": 8}})
+    nodes = (with_gpus("a", 8), with_gpus("b", 0), with_gpus("c", 0))
+    plan = plan_for(job, now=at(600), nodes=nodes)
+    assert plan.status.placement is None
+    assert kinds(plan.create) == [("Job", "job-3")]
 
 
 def test_the_only_node_is_not_avoided():
