@@ -35,11 +35,16 @@ def start_text(situation: Situation) -> str:
 
 
 def with_clock(status: LeptonTrainingJobStatus, situation: Situation) -> LeptonTrainingJobStatus:
-    """The status with the clock running while pods run, and stopped while the job is suspended."""
+    """The status with the clock running while pods run, and stopped while the job is suspended or
+    has no Job."""
     if situation.spec.active_deadline_seconds is None:
         return status
     current = situation.current_job
-    if current is not None and suspension.at_rest(situation):
+    if current is None:
+        # Pods may outlive their Job by a while.
+        still = bool(situation.pods_in_the_way)
+        return status if still else _stopped(status, status.active_since, situation.now)
+    if suspension.at_rest(situation):
         return _stopped(status, status.active_since, current.suspended_time or situation.now)
     begins = _begins(pod for pod in situation.pods if not situation.is_over(pod))
     if status.active_since is not None or begins is None:

@@ -144,7 +144,8 @@ def count_first_attempt(situation: Situation) -> Plan:
 
 def rest(situation: Situation) -> Plan:
     """Suspended with no Job: nothing is made."""
-    status = suspension.with_suspension(situation.status, situation)
+    status = deadlines.with_clock(situation.status, situation)
+    status = suspension.with_suspension(status, situation)
     return Plan(
         status,
         delete=(*children.superseded_jobs(situation), *children.superseded_groups(situation)),
@@ -155,7 +156,7 @@ def rest(situation: Situation) -> Plan:
 def start_attempt(situation: Situation) -> Plan:
     """Make the objects of the counted attempt, once nothing of the last one runs and its backoff
     is over."""
-    now, status = situation.now, situation.status
+    now, status = situation.now, deadlines.with_clock(situation.status, situation)
     status = suspension.with_suspension(status, situation)
     delete = (*children.superseded_jobs(situation), *children.superseded_groups(situation))
     obstacle = children.in_the_way(situation)

@@ -124,6 +124,26 @@ def test_suspension_stops_the_clock_when_the_batch_job_did():
     assert ending.status.active_since == at(-30)
 
 
+def test_a_job_whose_batch_job_went_just_before_it_was_suspended_rests_without_a_clock():
+    status = running(activeSeconds=5, activeSince="2026-01-01T11:59:30Z")
+    ending = plan_for(limited(status, suspend=True), pods=(deleted(pod(0)),))
+    assert (ending.status.active_seconds, ending.status.active_since) == (5, at(-30))
+    rested = plan_for(limited(status, suspend=True), now=at(3))
+    assert (rested.status.active_seconds, rested.status.active_since) == (38, None)
+    later = plan_for(limited(rested.status.to_json_object(), suspend=True), now=at(900))
+    assert later.status == rested.status
+    resumed = plan_for(limited(later.status.to_json_object()), now=at(905))
+    assert failed(resumed) is None
+    assert kinds(resumed.create) == [("Job", "job-1")]
+
+
+def test_the_clock_does_not_run_until_a_batch_job_that_went_is_made_again():
+    status = counted(2, activeSeconds=5, activeSince="2026-01-01T11:59:30Z")
+    plan = plan_for(limited(status), now=at(10))
+    assert kinds(plan.create) == [("Job", "job-2")]
+    assert (plan.status.active_seconds, plan.status.active_since) == (45, None)
+
+
 def test_a_job_without_the_deadline_keeps_no_clock():
     plan = plan_for(training_job(running()), jobs=(batch_job(),), pods=(pod(0),))
     assert (plan.status.active_since, plan.status.active_seconds) == (None, None)
