@@ -13,6 +13,8 @@ from lepton_operator.reconcile.quantities import quantity
 UNPLACED = ("Unschedulable", "SchedulingGated")
 """Reasons of PodScheduled while the scheduler does not place a pod, or may not."""
 ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"
+LABEL_BATCH_JOB = "batch.kubernetes.io/job-name"
+"""The Job controller's label; it stays on pods whose Job was deleted without them."""
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -151,8 +153,10 @@ class JobView(ChildView):
 
 @dataclass(frozen=True)
 class PodView(ChildView):
-    """A worker pod."""
+    """A worker pod, or one that bears a worker's labels."""
 
+    made_by: str | None
+    """Name of the batch Job that made it, which may be gone; None when none did."""
     rank: int | None
     """The pod's completion index; with one process a pod its rank."""
     node: str | None
@@ -206,6 +210,7 @@ class PodView(ChildView):
             finished = parse_time(disruption.get("lastTransitionTime"))
         return cls(
             **cls.common(raw),
+            made_by=_maker(metadata),
             rank=int(index) if index.isdigit() else None,
             node=(raw.get("spec") or {}).get("nodeName"),
             ip=status.get("podIP"),
@@ -225,6 +230,15 @@ class PodView(ChildView):
             finished_time=finished,
             delete_requested_time=_delete_requested_time(metadata),
         )
+
+
+def _maker(metadata: Mapping[str, Any]) -> str | None:
+    """Name of the batch Job that controls a pod, or did before it was deleted alone."""
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("controller"):
+            name: str = owner["name"]
+            return name if owner["kind"] == "Job" else None
+    return (metadata.get("labels") or {}).get(LABEL_BATCH_JOB)
 
 
 def _container_state(raw: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -28,6 +28,7 @@ from situations import (
 from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.names import ConditionType, Phase, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
+from lepton_operator.reconcile.observed import PodView
 from lepton_operator.reconcile.plan import LookUp
 from lepton_operator.reconcile.settings import NetworkAccess
 
@@ -116,6 +117,36 @@ def test_pods_of_an_earlier_job_of_this_name_are_waited_for():
     plan = plan_for(training_job(counted()), pods=(deleted(pod(0)),))
     assert plan.create == ()
     assert plan_for(training_job(counted()), pods=(ended(0),)).create != ()
+
+
+def test_a_pod_made_by_hand_with_our_labels_is_not_waited_for():
+    strange = [pod(0, uid=f"by-hand-{name}", made_by=name) for name in (None, "job", "job-1-0")]
+    plan = plan_for(training_job(counted()), pods=tuple(strange))
+    assert kinds(plan.create) == [("Job", "job-1")]
+    resting = plan_for(training_job(running(), suspend=True), pods=tuple(strange))
+    assert is_true(resting, ConditionType.SUSPENDED)
+
+
+@pytest.mark.parametrize("owner", ["job-uid-1", "of-an-earlier-job", None])
+def test_pods_of_a_batch_job_that_is_gone_are_waited_for(owner):
+    left = pod(0, owner_uid=owner)
+    assert plan_for(training_job(counted(2)), pods=(left,)).create == ()
+
+
+@pytest.mark.parametrize(
+    ("owner", "labels", "maker"),
+    [
+        ({"kind": "Job", "name": "job-1", "uid": "u", "controller": True}, {}, "job-1"),
+        ({"kind": "ReplicaSet", "name": "job-1", "uid": "u", "controller": True}, {}, None),
+        (None, {"batch.kubernetes.io/job-name": "job-1"}, "job-1"),
+        (None, {"training.lepton.ai/job-name": "job"}, None),
+    ],
+)
+def test_which_batch_job_made_a_pod_is_known_though_the_job_was_deleted_alone(owner, labels, maker):
+    metadata = {"namespace": "team", "name": "pod", "uid": "p", "labels": labels}
+    if owner is not None:
+        metadata["ownerReferences"] = [owner]
+    assert PodView.from_object({"metadata": metadata}).made_by == maker
 
 
 @pytest.mark.parametrize(

@@ -314,7 +314,12 @@ class World:
                 "namespace": "team", "name": name, "uid": f"uid-{self._uids}",
                 "labels": template["metadata"]["labels"],
                 "annotations": {INDEX: str(rank)},
-                "ownerReferences": [{"uid": metadata["uid"], "controller": True}],
+                "ownerReferences": [
+                    {
+                        "kind": "Job", "name": metadata["name"], "uid": metadata["uid"],
+                        "controller": True,
+                    }
+                ],
             },
             "spec": {
                 "nodeName": self._place(template["spec"], rank),
