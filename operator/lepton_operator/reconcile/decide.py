@@ -391,7 +391,7 @@ def finish_plan(job: TrainingJob, situation: Situation, plan: Plan) -> Plan:
     if plan.look_up is not None:
         return plan
     old, new = job.status, without_detours(job.status, with_phase(plan.status))
-    if placement.is_due(old, new):
+    if placement.is_due(old, new, situation):
         unknown = placement.unknown_nodes(situation)
         if unknown:
             return Plan(old, look_up=LookUp(regions_of=unknown))
@@ -429,7 +429,7 @@ def _essence(status: LeptonTrainingJobStatus) -> object:
         [(c.type, c.status) for c in status.conditions if c.type != ConditionType.PODS_READY],
         len(status.attempts),
         status.memory,
-        status.placement.avoided if status.placement is not None else None,
+        status.placement,
     )
 
 

@@ -27,6 +27,7 @@ from situations import (
 
 from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.names import ConditionType, Phase, Reason
+from lepton_operator.api.scheduling import Gang
 from lepton_operator.api.status import LeptonTrainingJobStatus
 from lepton_operator.reconcile.observed import PodView
 from lepton_operator.reconcile.plan import LookUp
@@ -231,6 +232,51 @@ def test_where_workers_of_a_failed_attempt_ran_is_noted_too():
         training_job(counted(), workers=2), jobs=(failed_job(),), pods=(ended(0), waiting)
     )
     assert plan.status.placement.nodes == ["node-0"]
+
+
+WAITING = pod(1, phase="Pending", ready=False, node=None)
+
+
+def test_where_workers_ran_before_a_suspension_is_noted_though_not_all_did():
+    spec = {"workers": 2, "scheduling": {"regions": ["region-0", "region-1"]}}
+    seen = {"jobs": (batch_job(),), "pods": (pod(0), WAITING)}
+    job = training_job(counted(), suspend=True, **spec)
+    assert plan_for(job, **seen).look_up == LookUp(regions_of=frozenset({"node-0"}))
+    plan = plan_for(job, regions={"node-0": "region-0"}, **seen)
+    assert plan.status.placement.nodes == ["node-0"]
+    assert plan.status.placement.regions == ["region-0"]
+    assert plan.urgent
+    job = training_job(plan.status.to_json_object(), suspend=True, **spec)
+    rested = plan_for(job, jobs=(batch_job(suspended=True),), now=at(30))
+    job = training_job(rested.status.to_json_object(), **spec)
+    pods = (pod(0, node="node-5"), pod(1, node="node-6"))
+    elsewhere = {"node-5": "region-1", "node-6": "region-1"}
+    resumed = plan_for(job, jobs=(batch_job(),), pods=pods, regions=elsewhere, now=at(60))
+    assert resumed.status.placement.nodes == ["node-0", "node-5", "node-6"]
+    assert resumed.status.placement.regions == ["region-0", "region-1"]
+
+
+def test_where_workers_ran_is_noted_when_a_queue_sends_them_back():
+    job = training_job(counted(), workers=2, scheduling={"gang": "Kueue", "queue": "research"})
+    settings = replace(SETTINGS, gangs=frozenset({Gang.KUEUE}))
+    seen = {"jobs": (batch_job(suspended=True),), "pods": (deleted(pod(0)), WAITING)}
+    plan = plan_for(job, settings=settings, **seen)
+    assert condition(plan, ConditionType.ADMITTED).status == "False"
+    assert plan.status.placement.nodes == ["node-0"]
+
+
+def test_where_workers_ran_is_noted_when_their_batch_job_goes_before_all_did():
+    first = counted()
+    first["conditions"][0]["reason"] = "PodsPending"
+    lost = plan_for(training_job(first, workers=2), pods=(deleted(pod(0)),), looked_up_job=())
+    assert (lost.status.attempt, lost.status.placement.nodes) == (2, ["node-0"])
+    again = plan_for(training_job(counted(2), workers=2), pods=(deleted(pod(0, attempt=2)),))
+    assert (again.status.attempt, again.status.placement.nodes) == (2, ["node-0"])
+
+
+def test_where_an_earlier_job_of_this_name_ran_is_not_noted():
+    job = training_job(counted(startTime="2026-01-01T12:00:00Z"), suspend=True)
+    assert plan_for(job, pods=(ended(0, code=0),)).status.placement is None
 
 
 def test_regions_are_looked_up_for_jobs_that_name_them_and_new_nodes_only():

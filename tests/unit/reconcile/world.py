@@ -314,6 +314,7 @@ class World:
                 "namespace": "team", "name": name, "uid": f"uid-{self._uids}",
                 "labels": template["metadata"]["labels"],
                 "annotations": {INDEX: str(rank)},
+                "creationTimestamp": self.now.isoformat(),
                 "ownerReferences": [
                     {
                         "kind": "Job", "name": metadata["name"], "uid": metadata["uid"],
