@@ -19,7 +19,7 @@ from lepton_operator.engine.effects import Effects, NotLeader
 from lepton_operator.engine.lease import LeaderElection
 from lepton_operator.engine.queue import WorkQueue
 from lepton_operator.engine.resync import KeyAudit, Resync
-from lepton_operator.engine.workers import Workers
+from lepton_operator.engine.workers import TryAgain, Workers
 from lepton_operator.progress.board import Board
 from lepton_operator.progress.collector import Collector
 from lepton_operator.progress.fetch import DirectFetch, ProxyFetch
@@ -39,7 +39,7 @@ more of them, and no watch of theirs has gaps by design."""
 
 def nobodys_fault(error: Exception) -> str | None:
     """Errors that need no alarm: what is to be done is done again."""
-    return str(error) if isinstance(error, ApiError | NotLeader) else None
+    return str(error) if isinstance(error, ApiError | NotLeader | TryAgain) else None
 
 
 class Controller:

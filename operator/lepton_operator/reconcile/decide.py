@@ -182,13 +182,20 @@ def start_attempt(situation: Situation) -> Plan:
     )
     if look_up:
         return Plan(status, look_up=look_up)
+    if observed.refused_for_now is not None:
+        reason, text = Reason.CREATION_REFUSED, observed.refused_for_now
+        status = with_condition(status, ConditionType.PODS_READY, False, reason, text, now)
     status, told_of_memory = memory.within_limits(status, situation.spec, observed.limits)
     status, told_of_nodes = placement.with_avoided(status, situation, suspects)
     # What the objects are made of is what the status says.
     situation = situation.with_status(status)
     events = (*told_of_memory, *told_of_nodes)
     return Plan(
-        status, create=children.missing(situation, with_job=True), delete=delete, events=events
+        status,
+        create=children.missing(situation, with_job=True),
+        delete=delete,
+        events=events,
+        again_in=deadlines.pending_time_left(situation),
     )
 
 
@@ -424,6 +431,7 @@ def is_urgent(old: LeptonTrainingJobStatus, new: LeptonTrainingJobStatus) -> boo
 def _essence(status: LeptonTrainingJobStatus) -> object:
     return (
         status.phase,
+        ready_reason(status) == Reason.CREATION_REFUSED,
         status.attempt,
         status.observed_generation,
         [(c.type, c.status) for c in status.conditions if c.type != ConditionType.PODS_READY],

@@ -364,6 +364,9 @@ class Observed:
     """Last lines of the logs of failed pods without a last word, by pod UID."""
     refused: str | None = None
     """Why the API server refused for good to make an object of this job (422), if it did."""
+    refused_for_now: str | None = None
+    """Which object of this job the API server refused to make when it was last asked, and why in
+    its words, if it may be made later (quota, admission, access rights)."""
     name_taken: str | None = None
     """Which object of somebody else has a name that an object of this job needs, if one has."""
     limits: MemoryLimits | None = None

@@ -13,7 +13,6 @@ from lepton_operator.reconcile.observed import PodView
 from lepton_operator.reconcile.plan import EventNote
 from lepton_operator.reconcile.situation import Situation
 
-
 CLOCKS_DIFFER = timedelta(seconds=5)
 """By how much more than the API server's clock ours may say, which gives the job its startTime."""
 

@@ -213,6 +213,50 @@ def test_waiting_begins_anew_when_the_batch_job_goes_on():
     assert failed(plan_for(job, jobs=(unknown,), pods=(stuck,), now=at(9999))) is None
 
 
+REFUSED = "Job job-1 can't be made: exceeded quota: none"
+
+
+@pytest.mark.parametrize(
+    ("status", "began"),
+    [
+        (counted(startTime="2026-01-01T12:00:00Z"), 0),
+        (
+            counted(
+                2,
+                startTime="2026-01-01T11:00:00Z",
+                attempts=[{"number": 1, "class": "Infrastructure", "endTime": at(5).isoformat()}],
+            ),
+            5,
+        ),
+    ],
+)
+def test_a_job_that_can_not_be_made_waits_from_when_its_attempt_began(status, began):
+    job, seen = pending(status), {"refused_for_now": REFUSED}
+    early = plan_for(job, now=at(began + 89), **seen)
+    assert failed(early) is None
+    assert early.again_in == timedelta(seconds=1)
+    plan = plan_for(job, now=at(began + 90), **seen)
+    text = f"workers wait for longer than pendingDeadlineSeconds (1m30s): {REFUSED}"
+    assert failed(plan) == ("PendingDeadlineExceeded", text)
+    assert (plan.create, plan.again_in) == ((), None)
+    unknown = plan_for(job, now=at(9999))
+    assert failed(unknown) is None
+    assert kinds(unknown.create) == [("Job", f"job-{job.status.attempt}")]
+
+
+def test_no_time_in_which_the_job_was_suspended_counts_as_waiting():
+    job = pending(counted(startTime="2026-01-01T12:00:00Z"), suspend=True)
+    rested = plan_for(job, now=at(60), refused_for_now=REFUSED)
+    assert is_true(rested, ConditionType.SUSPENDED)
+    # Resumed, with what was refused before the rest still in mind.
+    job = pending(rested.status.to_json_object())
+    resumed = plan_for(job, now=at(500), refused_for_now=REFUSED)
+    assert failed(resumed) is None
+    job = pending(resumed.status.to_json_object())
+    assert plan_for(job, now=at(589), refused_for_now=REFUSED).again_in == timedelta(seconds=1)
+    assert failed(plan_for(job, now=at(590), refused_for_now=REFUSED)) is not None
+
+
 def test_a_suspended_job_does_not_wait():
     job = pending(suspend=True)
     resting = batch_job(suspended=True)

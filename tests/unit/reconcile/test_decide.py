@@ -150,6 +150,36 @@ def test_which_batch_job_made_a_pod_is_known_though_the_job_was_deleted_alone(ow
     assert PodView.from_object({"metadata": metadata}).made_by == maker
 
 
+QUOTA = 'Job job-1 can\'t be made: jobs.batch "job-1" is forbidden: exceeded quota: none'
+
+
+def test_what_can_not_be_made_for_now_is_told_and_tried_again():
+    plan = plan_for(training_job(counted()), refused_for_now=QUOTA)
+    told = condition(plan, ConditionType.PODS_READY)
+    assert (told.status, told.reason, told.message) == ("False", Reason.CREATION_REFUSED, QUOTA)
+    assert (plan.status.phase, plan.status.reason) == (Phase.PENDING, Reason.CREATION_REFUSED)
+    assert kinds(plan.create) == [("Job", "job-1")]
+    assert plan.urgent
+    job = training_job(plan.status.to_json_object())
+    # Also without a memory of it, which an operator that was started anew has not.
+    for seen in ({"refused_for_now": QUOTA}, {}):
+        again = plan_for(job, now=at(60), **seen)
+        assert (again.status, kinds(again.create)) == (plan.status, [("Job", "job-1")])
+    other = plan_for(job, now=at(60), refused_for_now=f"{QUOTA}, used: 7")
+    assert condition(other, ConditionType.PODS_READY).message.endswith("used: 7")
+    assert not other.urgent
+
+
+@pytest.mark.parametrize(("attempt", "reason"), [(1, "PodsPending"), (2, "Restarting")])
+def test_a_refusal_is_told_no_more_once_the_job_could_be_made(attempt, reason):
+    refused = plan_for(training_job(counted(attempt)), refused_for_now=QUOTA)
+    job = training_job(refused.status.to_json_object())
+    plan = plan_for(job, jobs=(batch_job(attempt),))
+    told = condition(plan, ConditionType.PODS_READY)
+    assert (told.reason, told.message) == (reason, "0 of 1 worker ready")
+    assert plan.urgent
+
+
 @pytest.mark.parametrize(
     ("observed", "reason"),
     [
