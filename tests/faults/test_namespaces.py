@@ -23,6 +23,12 @@ QUOTA = {
 }
 
 
+def said(stage):
+    """What PodsReady says."""
+    told = (c for c in stage.status.get("conditions", ()) if c["type"] == "PodsReady")
+    return next(told, {"message": ""})["message"]
+
+
 async def test_row_13_a_quota_that_is_used_up_is_told_and_waited_for(cluster, baselines, tmp_path):
     await baselines.of("happy")
     async with scene(cluster, tmp_path) as here:
@@ -41,12 +47,37 @@ async def test_row_13_a_quota_that_is_used_up_is_told_and_waited_for(cluster, ba
         while not await told():
             await asyncio.sleep(0.2)
         assert "exceeded quota: none" in (await told())[0]
+        await here.until("the status tells it, too", lambda: "exceeded quota: none" in said(stage))
+        assert stage.status["reason"] == "CreationRefused"
+        assert not stage.children("jobs")
         refused = sum(e.code == 403 for e in here.exchanges)
         await here.api.delete(f"{path}/none")
         await stage.trains(1, workers=2)
+        assert "exceeded quota" not in said(stage), "it goes with what it speaks of"
         await stage.end_well(workers=2)
         again = sum(e.code == 403 for e in here.exchanges) - refused
         baselines.compare("happy", await outcome_of(stage), here, crashes=refused + again)
+
+
+async def test_row_13_a_quota_that_stays_used_up_ends_the_job_when_its_patience_does(
+    cluster, tmp_path
+):
+    async with scene(cluster, tmp_path) as here:
+        path = f"/api/v1/namespaces/{here.namespace}/resourcequotas"
+        await here.api.post(path, QUOTA)
+        while "used" not in (await here.api.get(f"{path}/none")).get("status", {}):
+            await asyncio.sleep(0.1)
+        stage = Stage(here)
+        await stage.apply(workers=2, pendingDeadlineSeconds=10)
+        await stage.finishes()
+        (told,) = (c for c in stage.status["conditions"] if c["type"] == "Failed")
+        assert told["reason"] == "PendingDeadlineExceeded"
+        assert "exceeded quota: none" in told["message"]
+        await here.quiet()
+        assert not stage.children("jobs")
+        writes = writes_of(here.exchanges)
+        assert writes.idle == 0
+        assert writes.needed["patch leptontrainingjobs/status"] + writes.progress == 3, writes
 
 
 WEBHOOK = 'admission webhook "policy.example.org" denied the request: not now'

@@ -72,6 +72,8 @@ class Reason(StrEnum):
     PODS_PENDING = "PodsPending"
     PODS_NOT_READY = "PodsNotReady"
     RESTARTING = "Restarting"
+    CREATION_REFUSED = "CreationRefused"
+    """An object of the attempt can't be made for now (quota, admission); also an event."""
     # Suspended
     SUSPENDED = "Suspended"
     RESUMED = "Resumed"
@@ -109,7 +111,6 @@ class Reason(StrEnum):
     # events only
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_FAILED = "AttemptFailed"
-    CREATION_REFUSED = "CreationRefused"
     RESIZED = "Resized"
     """The number of workers changed; also the reason of the attempt that ended by it."""
     AVOIDING_NODES = "AvoidingNodes"

@@ -1,11 +1,11 @@
 """What the operator knows of the cluster: training jobs from kopf, children from reflectors."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from lepton_operator.api.job import TrainingJob
-from lepton_operator.api.names import LABEL_MANAGED_BY, MANAGER
+from lepton_operator.api.names import LABEL_MANAGED_BY, MANAGER, ConditionType
 from lepton_operator.api.scheduling import Gang
 from lepton_operator.app.resources import (
     CLAIMS,
@@ -22,6 +22,7 @@ from lepton_operator.engine.reflector import Reflector
 from lepton_operator.engine.resources import Resource
 from lepton_operator.engine.resync import INTERVAL, KeyAudit
 from lepton_operator.engine.store import Store
+from lepton_operator.reconcile.manifests import job_name
 from lepton_operator.reconcile.observed import (
     ChildView,
     GroupView,
@@ -92,7 +93,6 @@ class Caches:
             for gang in sorted(gangs)
             if gang in POD_GROUPS
         }
-        self.pods = self._pods.store
         self._reflectors: dict[Resource, Reflector[Any]] = {
             JOBS: self._jobs,
             PODS: self._pods,
@@ -145,6 +145,21 @@ class Caches:
             groups=tuple(g for r in self._groups.values() for g in r.store.by_index(key)),
             job_vanished=self._vanished_lately(key),
         )
+
+    def first_workers(self) -> Iterator[tuple[Key, PodView]]:
+        """First workers that train now, with the keys of their training jobs. What a pod that
+        merely bears their labels says is not their progress."""
+        for pod in self._pods.store.values():
+            if pod.rank != 0 or pod.phase != "Running" or pod.deleting or pod.job is None:
+                continue
+            job = self.training_jobs.get(pod.namespace, pod.job)
+            if job is None or job.status.attempt != pod.attempt:
+                continue
+            batch = self._jobs.store.get(pod.namespace, job_name(job, pod.attempt))
+            if batch is None or (batch.uid, batch.owner_uid) != (pod.owner_uid, job.uid):
+                continue
+            if not job.status.is_true(ConditionType.FINISHED):
+                yield job.key, pod
 
     def _vanished_lately(self, key: Key) -> bool:
         since = self._vanished.get(key)

@@ -3,11 +3,9 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from lepton_operator.api.names import ConditionType
 from lepton_operator.api.scheduling import Gang
 from lepton_operator.app import probes, shell
 from lepton_operator.app.caches import Caches, Key
@@ -21,12 +19,11 @@ from lepton_operator.engine.effects import Effects, NotLeader
 from lepton_operator.engine.lease import LeaderElection
 from lepton_operator.engine.queue import WorkQueue
 from lepton_operator.engine.resync import KeyAudit, Resync
-from lepton_operator.engine.workers import Workers
+from lepton_operator.engine.workers import TryAgain, Workers
 from lepton_operator.progress.board import Board
 from lepton_operator.progress.collector import Collector
 from lepton_operator.progress.fetch import DirectFetch, ProxyFetch
 from lepton_operator.progress.pacing import Pacer
-from lepton_operator.reconcile.observed import PodView
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +39,7 @@ more of them, and no watch of theirs has gaps by design."""
 
 def nobodys_fault(error: Exception) -> str | None:
     """Errors that need no alarm: what is to be done is done again."""
-    return str(error) if isinstance(error, ApiError | NotLeader) else None
+    return str(error) if isinstance(error, ApiError | NotLeader | TryAgain) else None
 
 
 class Controller:
@@ -81,7 +78,7 @@ class Controller:
             else ProxyFetch(client, options.settings.progress_port)
         )
         self._collector = Collector(
-            first_workers=self._first_workers,
+            first_workers=self._caches.first_workers,
             fetch=self._fetch,
             board=self._board,
             pacer=self._pacer,
@@ -240,17 +237,6 @@ class Controller:
                     log.warning("%s/%s can't be read: %s", *key, error)
             finally:
                 self._unread.task_done()
-
-    def _first_workers(self) -> Iterator[tuple[Key, PodView]]:
-        """First workers that train now."""
-        for pod in self._caches.pods.values():
-            if pod.rank != 0 or pod.phase != "Running" or pod.deleting or pod.job is None:
-                continue
-            job = self._caches.training_jobs.get(pod.namespace, pod.job)
-            if job is None or job.status.attempt != pod.attempt:
-                continue
-            if not job.status.is_true(ConditionType.FINISHED):
-                yield job.key, pod
 
     def _unready(self) -> list[str]:
         problems = [

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from lepton.spec.report import LastWord
 from lepton_operator.api import names
@@ -16,6 +16,7 @@ from lepton_operator.app.resources import TRAINING_JOBS, resource_of
 from lepton_operator.engine.client import ApiError, Client
 from lepton_operator.engine.diff import merge_patch
 from lepton_operator.engine.effects import Conflict, Effects, NameTaken, Refused
+from lepton_operator.engine.workers import TryAgain
 from lepton_operator.progress.board import Board
 from lepton_operator.progress.collector import Key
 from lepton_operator.progress.last_words import LOG_TAIL_BYTES, LOG_TAIL_LINES, parse_last_word
@@ -42,13 +43,13 @@ OWNED_STATUS_FIELDS = frozenset(
 
 @dataclass(frozen=True)
 class Obstacle:
-    """What stands in the way of a job's objects for good."""
+    """What stands in the way of a job's objects."""
 
     uid: str
     """Of the job."""
+    field: Literal["refused", "refused_for_now", "name_taken"]
+    """Of Observed, by which decide is told."""
     text: str
-    name_taken: bool
-    """Whether it is somebody else's object of the same name; else the API server's refusal."""
 
 
 class Reconciler:
@@ -78,7 +79,7 @@ class Reconciler:
         self._made: dict[Key, set[tuple[str, str, str]]] = {}
         """Objects that were made of each job: its UID, their kind and name."""
         self._obstacles: dict[Key, Obstacle] = {}
-        """Why an object of a job can't be made, until decide has put it into the status."""
+        """Why an object of a job can't be made, for good or since it was last tried."""
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass; returns in how many seconds to look again, if at all."""
@@ -106,8 +107,7 @@ class Reconciler:
         children = self._caches.children_of(job.key)
         sample = self._board.get(job.key, job.status.attempt)
         obstacle = self._obstacles.get(job.key)
-        if obstacle is not None and obstacle.uid != job.uid:
-            obstacle = None
+        told = {obstacle.field: obstacle.text} if obstacle and obstacle.uid == job.uid else {}
         last_words: dict[str, LastWord] = {}
         silent: list[PodView] = []
         for pod in children.pods:
@@ -127,8 +127,9 @@ class Reconciler:
             trend=sample.trend if sample else None,
             last_words=last_words,
             log_tails=await self._logs_of(job, silent),
-            refused=obstacle.text if obstacle and not obstacle.name_taken else None,
-            name_taken=obstacle.text if obstacle and obstacle.name_taken else None,
+            refused=told.get("refused"),
+            refused_for_now=told.get("refused_for_now"),
+            name_taken=told.get("name_taken"),
         )
 
     async def _logs_of(self, job: TrainingJob, pods: list[PodView]) -> dict[str, str]:
@@ -177,8 +178,12 @@ class Reconciler:
                     await self._tell(job, note.type, note.reason, note.message)
                 # Our own write brings no event, and what comes next may follow from it.
                 again = 0.0
-        if not await self._create(job, plan.create):
-            return 0.0
+        try:
+            if not await self._create(job, plan.create):
+                return 0.0
+        except Refused as error:
+            # A deadline may pass before it is tried again.
+            raise TryAgain(str(error), plan.again_in) from error
         for manifest in plan.apply:
             resource = resource_of(manifest["kind"], manifest["apiVersion"])
             answer = await self._effects.apply(resource, dict(manifest), names.MANAGER)
@@ -207,16 +212,22 @@ class Reconciler:
                 self._caches.wrote(resource, await self._effects.create(resource, dict(manifest)))
                 made.add(which)
         except NameTaken as error:
-            self._obstacles[job.key] = Obstacle(job.uid, str(error), name_taken=True)
+            self._obstacles[job.key] = Obstacle(job.uid, "name_taken", str(error))
             return False
         except Refused as error:
             if error.permanent:
-                self._obstacles[job.key] = Obstacle(job.uid, error.message, name_taken=False)
+                self._obstacles[job.key] = Obstacle(job.uid, "refused", error.message)
                 return False
             if not error.namespace_terminating:
                 # Quota or admission: it may pass later, and until then the user should know.
+                text = f"{manifest['kind']} {manifest['metadata']['name']} can't be made"
+                text = f"{text}: {error.message}"
+                self._obstacles[job.key] = Obstacle(job.uid, "refused_for_now", text)
                 await self._tell(job, "Warning", names.Reason.CREATION_REFUSED, error.message)
             raise
+        obstacle = self._obstacles.get(job.key)
+        if obstacle is not None and obstacle.field == "refused_for_now":
+            del self._obstacles[job.key]
         return True
 
     async def _is_there(self, job: TrainingJob) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Hashable
+from datetime import timedelta
 from typing import Generic, TypeVar
 
 from lepton_operator.engine.limits import Clock
@@ -15,6 +16,15 @@ K = TypeVar("K", bound=Hashable)
 
 TIMEOUT = 60.0
 """Seconds after which a reconcile counts as hung and is cancelled."""
+
+
+class TryAgain(Exception):  # noqa: N818
+    """A key can't be done for now, which is for its back-off to repeat; but it is to be looked at
+    again in `look_in` if that is sooner."""
+
+    def __init__(self, text: str, look_in: timedelta | None) -> None:
+        super().__init__(text)
+        self.look_in = look_in
 
 
 class Workers(Generic[K]):
@@ -124,6 +134,9 @@ class Workers(Generic[K]):
     def _failed(self, key: K, error: Exception, hung: bool) -> None:
         first = self._queue.failures(key) == 0
         pause = self._queue.retry(key)
+        if isinstance(error, TryAgain) and error.look_in is not None:
+            pause = min(pause, error.look_in.total_seconds())
+            self._queue.add_after(key, pause)
         extra = {"key": str(key), "retry_in": pause}
         known = self._describe(error)
         if known is not None:

@@ -4,9 +4,9 @@ may run and wait."""
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from lepton_operator.api.names import Reason
+from lepton_operator.api.names import ConditionType, Reason
 from lepton_operator.api.status import LeptonTrainingJobStatus
-from lepton_operator.reconcile import suspension
+from lepton_operator.reconcile import attempts, suspension
 from lepton_operator.reconcile.observed import PodView
 from lepton_operator.reconcile.situation import Situation
 from lepton_operator.reconcile.text import duration, one_line
@@ -35,11 +35,16 @@ def start_text(situation: Situation) -> str:
 
 
 def with_clock(status: LeptonTrainingJobStatus, situation: Situation) -> LeptonTrainingJobStatus:
-    """The status with the clock running while pods run, and stopped while the job is suspended."""
+    """The status with the clock running while pods run, and stopped while the job is suspended or
+    has no Job."""
     if situation.spec.active_deadline_seconds is None:
         return status
     current = situation.current_job
-    if current is not None and suspension.at_rest(situation):
+    if current is None:
+        # Pods may outlive their Job by a while.
+        still = bool(situation.pods_in_the_way)
+        return status if still else _stopped(status, status.active_since, situation.now)
+    if suspension.at_rest(situation):
         return _stopped(status, status.active_since, current.suspended_time or situation.now)
     begins = _begins(pod for pod in situation.pods if not situation.is_over(pod))
     if status.active_since is not None or begins is None:
@@ -85,13 +90,32 @@ def active_time_left(status: LeptonTrainingJobStatus, situation: Situation) -> t
 def pending_time_left(situation: Situation) -> timedelta | None:
     """How much longer workers may wait for their pods to run; None when they don't have to, or
     may for ever."""
-    limit, current = situation.spec.pending_deadline_seconds, situation.current_job
-    if limit is None or current is None or current.suspended or situation.spec.suspend:
+    limit, since = situation.spec.pending_deadline_seconds, _pending_since(situation)
+    if limit is None or since is None:
         return None
+    return since + timedelta(seconds=limit) - situation.now
+
+
+def _pending_since(situation: Situation) -> datetime | None:
+    """Since when workers wait for their pods to run; None when they don't have to."""
+    current = situation.current_job
+    if situation.spec.suspend:
+        return None
+    if current is None:
+        return _refused_since(situation)
     ran = {pod.rank for pod in situation.pods if pod.phase != "Pending"}
-    if len(ran) >= situation.spec.workers or current.started_time is None:
+    return None if current.suspended or len(ran) >= situation.spec.workers else current.started_time
+
+
+def _refused_since(situation: Situation) -> datetime | None:
+    """When the attempt began, or went on, whose Job the API server refuses to make for now."""
+    status, policy = situation.status, situation.spec.failure_policy
+    rest = status.condition(ConditionType.SUSPENDED)
+    if situation.observed.refused_for_now is None or status.is_true(ConditionType.SUSPENDED):
         return None
-    return current.started_time + timedelta(seconds=limit) - situation.now
+    began = attempts.start_time(status, policy, situation.job.uid)
+    times = (began, rest.last_transition_time if rest is not None else None)
+    return max((time for time in times if time is not None), default=None)
 
 
 def exceeded(status: LeptonTrainingJobStatus, situation: Situation) -> tuple[Reason, str] | None:

@@ -144,7 +144,8 @@ def count_first_attempt(situation: Situation) -> Plan:
 
 def rest(situation: Situation) -> Plan:
     """Suspended with no Job: nothing is made."""
-    status = suspension.with_suspension(situation.status, situation)
+    status = deadlines.with_clock(situation.status, situation)
+    status = suspension.with_suspension(status, situation)
     return Plan(
         status,
         delete=(*children.superseded_jobs(situation), *children.superseded_groups(situation)),
@@ -155,7 +156,7 @@ def rest(situation: Situation) -> Plan:
 def start_attempt(situation: Situation) -> Plan:
     """Make the objects of the counted attempt, once nothing of the last one runs and its backoff
     is over."""
-    now, status = situation.now, situation.status
+    now, status = situation.now, deadlines.with_clock(situation.status, situation)
     status = suspension.with_suspension(status, situation)
     delete = (*children.superseded_jobs(situation), *children.superseded_groups(situation))
     obstacle = children.in_the_way(situation)
@@ -181,13 +182,20 @@ def start_attempt(situation: Situation) -> Plan:
     )
     if look_up:
         return Plan(status, look_up=look_up)
+    if observed.refused_for_now is not None:
+        reason, text = Reason.CREATION_REFUSED, observed.refused_for_now
+        status = with_condition(status, ConditionType.PODS_READY, False, reason, text, now)
     status, told_of_memory = memory.within_limits(status, situation.spec, observed.limits)
     status, told_of_nodes = placement.with_avoided(status, situation, suspects)
     # What the objects are made of is what the status says.
     situation = situation.with_status(status)
     events = (*told_of_memory, *told_of_nodes)
     return Plan(
-        status, create=children.missing(situation, with_job=True), delete=delete, events=events
+        status,
+        create=children.missing(situation, with_job=True),
+        delete=delete,
+        events=events,
+        again_in=deadlines.pending_time_left(situation),
     )
 
 
@@ -390,7 +398,7 @@ def finish_plan(job: TrainingJob, situation: Situation, plan: Plan) -> Plan:
     if plan.look_up is not None:
         return plan
     old, new = job.status, without_detours(job.status, with_phase(plan.status))
-    if placement.is_due(old, new):
+    if placement.is_due(old, new, situation):
         unknown = placement.unknown_nodes(situation)
         if unknown:
             return Plan(old, look_up=LookUp(regions_of=unknown))
@@ -423,12 +431,13 @@ def is_urgent(old: LeptonTrainingJobStatus, new: LeptonTrainingJobStatus) -> boo
 def _essence(status: LeptonTrainingJobStatus) -> object:
     return (
         status.phase,
+        ready_reason(status) == Reason.CREATION_REFUSED,
         status.attempt,
         status.observed_generation,
         [(c.type, c.status) for c in status.conditions if c.type != ConditionType.PODS_READY],
         len(status.attempts),
         status.memory,
-        status.placement.avoided if status.placement is not None else None,
+        status.placement,
     )
 
 

@@ -60,6 +60,12 @@ def job_name(job: TrainingJob, attempt: int) -> str:
     return f"{job.name}-{attempt}"
 
 
+def is_job_name(job: TrainingJob, name: str | None) -> bool:
+    """Whether a batch Job of some attempt has this name."""
+    prefix = f"{job.name}-"
+    return name is not None and name.startswith(prefix) and name.removeprefix(prefix).isdigit()
+
+
 def processes_per_worker(spec: LeptonTrainingJobSpec) -> int:
     """One process a GPU, and one where there is none."""
     gpus = 0

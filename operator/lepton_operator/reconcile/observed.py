@@ -13,6 +13,8 @@ from lepton_operator.reconcile.quantities import quantity
 UNPLACED = ("Unschedulable", "SchedulingGated")
 """Reasons of PodScheduled while the scheduler does not place a pod, or may not."""
 ANNOTATION_INDEX = "batch.kubernetes.io/job-completion-index"
+LABEL_BATCH_JOB = "batch.kubernetes.io/job-name"
+"""The Job controller's label; it stays on pods whose Job was deleted without them."""
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -151,8 +153,10 @@ class JobView(ChildView):
 
 @dataclass(frozen=True)
 class PodView(ChildView):
-    """A worker pod."""
+    """A worker pod, or one that bears a worker's labels."""
 
+    made_by: str | None
+    """Name of the batch Job that made it, which may be gone; None when none did."""
     rank: int | None
     """The pod's completion index; with one process a pod its rank."""
     node: str | None
@@ -208,6 +212,7 @@ class PodView(ChildView):
             finished = parse_time(disruption.get("lastTransitionTime"))
         return cls(
             **cls.common(raw),
+            made_by=_maker(metadata),
             rank=int(index) if index.isdigit() else None,
             node=(raw.get("spec") or {}).get("nodeName"),
             ip=status.get("podIP"),
@@ -228,6 +233,15 @@ class PodView(ChildView):
             finished_time=finished,
             delete_requested_time=_delete_requested_time(metadata),
         )
+
+
+def _maker(metadata: Mapping[str, Any]) -> str | None:
+    """Name of the batch Job that controls a pod, or did before it was deleted alone."""
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("controller"):
+            name: str = owner["name"]
+            return name if owner["kind"] == "Job" else None
+    return (metadata.get("labels") or {}).get(LABEL_BATCH_JOB)
 
 
 def _container_state(raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -361,6 +375,9 @@ class Observed:
     """Last lines of the logs of failed pods without a last word, by pod UID."""
     refused: str | None = None
     """Why the API server refused for good to make an object of this job (422), if it did."""
+    refused_for_now: str | None = None
+    """Which object of this job the API server refused to make when it was last asked, and why in
+    its words, if it may be made later (quota, admission, access rights)."""
     name_taken: str | None = None
     """Which object of somebody else has a name that an object of this job needs, if one has."""
     limits: MemoryLimits | None = None

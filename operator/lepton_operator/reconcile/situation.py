@@ -71,8 +71,16 @@ class Situation:
 
     @property
     def pods_in_the_way(self) -> tuple[PodView, ...]:
-        """Pods of whatever attempt, or of an earlier job of this name, that still run."""
-        return tuple(pod for pod in self.observed.pods if not self.is_over(pod))
+        """Pods of whatever attempt, or of an earlier job of this name, that still run.
+
+        Their Jobs may be gone, so that it is by a Job's name that they are told from pods which
+        somebody made by hand with our labels.
+        """
+        return tuple(
+            pod
+            for pod in self.observed.pods
+            if manifests.is_job_name(self.job, pod.made_by) and not self.is_over(pod)
+        )
 
     def is_over(self, pod: PodView) -> bool:
         """Whether nothing of the pod runs, as far as can be known."""

@@ -80,7 +80,9 @@ def time_to_end_together(situation: Situation) -> timedelta | None:
 def first_obstacle(situation: Situation, *, quick: bool = True) -> str | None:
     """Why the first worker that is not ready is not, where Kubernetes tells. With `quick`, what
     every pod goes through on its way is none."""
-    group = situation.current_group
+    current, group = situation.current_job, situation.current_group
+    if current is None:
+        return situation.observed.refused_for_now
     if group is not None and group.waits_for and not any(pod.node for pod in situation.pods):
         # The group's own message counts pods; that of a pod says what no node has.
         of_pods = [p.unschedulable for p in situation.pods if p.unschedulable]
@@ -104,10 +106,9 @@ def first_obstacle(situation: Situation, *, quick: bool = True) -> str | None:
     missing = [rank for rank in range(situation.spec.workers) if rank not in seen]
     if quick or not missing:
         return None
-    name = situation.current_job.name if situation.current_job is not None else "the attempt"
     return (
         f"there is no pod of rank {missing[0]}; a quota or an admission rule may forbid it:"
-        f" see the events of Job {name}"
+        f" see the events of Job {current.name}"
     )
 
 

@@ -39,6 +39,43 @@ async def test_children_that_differ_from_a_list_of_them_are_listed_anew(
     assert all(params == selected for _, params in server.asked)
 
 
+def owned(by: str, name: str) -> list[dict[str, Any]]:
+    """An owner reference to the Job or LeptonTrainingJob with this UID."""
+    kind = "Job" if "-" in name else "LeptonTrainingJob"
+    return [{"kind": kind, "name": name, "uid": by, "controller": True}]
+
+
+@pytest.mark.parametrize(
+    ("owner", "batch_owner", "asked"),
+    [
+        ("batch", "training", True),
+        (None, "training", False),
+        ("another", "training", False),
+        ("batch", "an-earlier-one", False),
+    ],
+)
+def test_only_pods_of_a_job_of_the_training_job_are_asked_for_progress(
+    owner: str | None, batch_owner: str, asked: bool
+) -> None:
+    caches = Caches(Server(), "team", lambda *_: None)  # type: ignore[arg-type]
+    labels = {"training.lepton.ai/job-name": "job", "training.lepton.ai/attempt": "1"}
+    common = {"namespace": "team", "resourceVersion": "5", "labels": labels}
+    training = {**common, "name": "job", "uid": "training", "generation": 1}
+    batch = {**common, "name": "job-1", "uid": "batch"}
+    pod = {**common, "name": "first", "uid": "pod"}
+    caches.training_jobs.upsert({"metadata": training, "spec": {}, "status": {"attempt": 1}})
+    caches.reflectors["jobs.batch"].store.upsert(
+        {"metadata": {**batch, "ownerReferences": owned(batch_owner, "job")}}
+    )
+    index = {"annotations": {"batch.kubernetes.io/job-completion-index": "0"}}
+    owners = {"ownerReferences": owned(owner, "job-1")} if owner else {}
+    caches.reflectors["pods"].store.upsert(
+        {"metadata": {**pod, **index, **owners}, "status": {"phase": "Running"}}
+    )
+    found = [(key, worker.name) for key, worker in caches.first_workers()]
+    assert found == ([(("team", "job"), "first")] if asked else [])
+
+
 @pytest.mark.parametrize("by_us", [False, True])
 def test_a_batch_job_that_goes_is_remembered_for_a_while(
     monkeypatch: pytest.MonkeyPatch, by_us: bool

@@ -1,7 +1,7 @@
 """One pass over a job: what is asked of the API server, and in which order."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from lepton_operator.app.resources import resource_of
 from lepton_operator.engine.clock import ServerClock
 from lepton_operator.engine.effects import Effects
 from lepton_operator.engine.errors import ApiError
+from lepton_operator.engine.workers import TryAgain
 from lepton_operator.progress.board import Board
 from lepton_operator.progress.pacing import Pacer
 from lepton_operator.reconcile.settings import Settings
@@ -36,6 +37,8 @@ class Server:
         self.training_job: dict[str, Any] = {}
         self.others: dict[str, dict[str, Any]] = {}
         """Other objects, by path."""
+        self.refusals: dict[str, ApiError] = {}
+        """What a POST to a path is answered with."""
         self.lost_answers = 0
         """To how many of the next status writes, which take effect."""
         self._version = 100
@@ -52,6 +55,8 @@ class Server:
 
     async def post(self, path: str, body: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
         self.requests.append(("POST", path))
+        if path in self.refusals:
+            raise self.refusals[path]
         self.bodies[path] = body
         uid = f"new-{len(self.requests)}"
         return {**body, "metadata": {**body["metadata"], "uid": uid, **self._versioned()}}
@@ -232,6 +237,80 @@ def test_a_job_whose_time_has_not_come_is_looked_at_then() -> None:
     assert bench.server.requests == []
     assert again is not None
     assert 0 < again <= 3600
+
+
+def over_quota(used: int) -> ApiError:
+    text = f'jobs.batch "job-1" is forbidden: exceeded quota: none, used: count/jobs.batch={used}'
+    return ApiError(403, "Forbidden", text)
+
+
+def tried(bench: Bench) -> tuple[list[str], timedelta | None]:
+    """The verbs of a pass in which the Job can't be made, and when to look again at the latest."""
+    bench.server.requests.clear()
+    with pytest.raises(TryAgain, match="exceeded quota") as raised:
+        bench.run()
+    return [verb for verb, path in bench.server.requests if path != EVENTS], raised.value.look_in
+
+
+def ready(bench: Bench) -> tuple[str, str]:
+    """Reason and message of PodsReady."""
+    (told,) = bench.server.training_job["status"]["conditions"]
+    return told["reason"], told["message"]
+
+
+def test_what_a_quota_refuses_is_written_once_and_gone_when_it_could_be_made() -> None:
+    bench = Bench({"observedGeneration": 1, "attempt": 1, "startTime": NOW})
+    bench.server.refusals[JOBS] = over_quota(1)
+    assert tried(bench)[0] == ["PATCH", "POST"]
+    assert "conditions" not in bench.server.training_job["status"]
+    assert tried(bench)[0] == ["PATCH", "POST"]
+    assert ready(bench) == ("CreationRefused", f"Job job-1 can't be made: {over_quota(1).message}")
+    assert bench.server.bodies[EVENTS]["note"] == over_quota(1).message
+    assert tried(bench)[0] == ["POST"]
+    # Words that change with every try are written no more often than progress is.
+    for used in (2, 3):
+        bench.server.refusals[JOBS] = over_quota(used)
+        assert tried(bench)[0] == ["POST"]
+    del bench.server.refusals[JOBS]
+    bench.run()
+    bench.run()
+    assert ready(bench) == ("PodsPending", "0 of 1 worker ready")
+
+
+def test_a_restarted_operator_learns_of_a_refusal_by_trying() -> None:
+    status = {"observedGeneration": 1, "attempt": 1, "startTime": NOW}
+    bench = Bench(status)
+    bench.server.refusals[JOBS] = over_quota(1)
+    tried(bench)
+    tried(bench)
+    successor = Bench(bench.server.training_job["status"])
+    successor.server.refusals[JOBS] = over_quota(1)
+    assert [tried(successor)[0] for _ in range(2)] == [["POST"], ["POST"]]
+    assert ready(successor) == ready(bench)
+
+
+def test_a_deadline_is_not_missed_while_a_refusal_is_backed_off_from() -> None:
+    status = {"observedGeneration": 1, "attempt": 1, "startTime": NOW}
+    bench = Bench(status, pendingDeadlineSeconds=3600)
+    bench.server.refusals[JOBS] = over_quota(1)
+    assert tried(bench)[1] is None
+    look_in = tried(bench)[1]
+    assert look_in is not None
+    assert timedelta(minutes=50) < look_in <= timedelta(hours=1)
+
+
+def test_a_refusal_is_forgotten_once_the_job_could_be_made() -> None:
+    status = {"observedGeneration": 1, "attempt": 1, "startTime": NOW}
+    bench = Bench(status, pendingDeadlineSeconds=3600)
+    refusal = bench.server.refusals[JOBS] = over_quota(1)
+    tried(bench)
+    del bench.server.refusals[JOBS]
+    bench.run()
+    bench.lose("Job")
+    bench.server.refusals[JOBS] = refusal
+    # That of now is not known before it is tried, and that of then no more.
+    assert tried(bench)[1] is None
+    assert tried(bench)[1] is not None
 
 
 @pytest.mark.parametrize("status", [{}, ended()])

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from lepton_operator.engine.queue import WorkQueue
-from lepton_operator.engine.workers import Workers
+from lepton_operator.engine.workers import TryAgain, Workers
 
 
 async def test_a_key_that_fails_is_retried_and_the_others_are_not_held_up(
@@ -34,6 +35,25 @@ async def test_a_key_that_fails_is_retried_and_the_others_are_not_held_up(
     ] * 3
     assert [bool(record.exc_info) for record in caplog.records] == [True, False, False]
     await kit.until(lambda: queue.failures("poison") == 0)
+    await workers.stop(1)
+
+
+async def test_a_key_that_can_not_be_done_for_now_is_looked_at_in_time(kit: Any) -> None:
+    queue: WorkQueue[str] = WorkQueue(jitter=lambda: 1000.0)
+    tries = 0
+
+    async def reconcile(_: str) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise TryAgain("the quota is used up", timedelta(milliseconds=1))
+        raise TryAgain("the quota is used up", None)
+
+    workers = Workers(queue, reconcile, count=1)
+    workers.start()
+    queue.add("key")
+    await kit.until(lambda: tries == 3 and queue.delayed == 1)
+    assert queue.failures("key") == 3
     await workers.stop(1)
 
 

@@ -123,6 +123,7 @@ def pod(rank: int = 0, attempt: int = 1, **more: Any) -> PodView:
         attempt=attempt,
         desired_hash=None,
         deleting=False,
+        made_by=f"job-{attempt}",
         rank=rank,
         node=f"node-{rank}",
         ip="10.0.0.1",

@@ -124,6 +124,26 @@ def test_suspension_stops_the_clock_when_the_batch_job_did():
     assert ending.status.active_since == at(-30)
 
 
+def test_a_job_whose_batch_job_went_just_before_it_was_suspended_rests_without_a_clock():
+    status = running(activeSeconds=5, activeSince="2026-01-01T11:59:30Z")
+    ending = plan_for(limited(status, suspend=True), pods=(deleted(pod(0)),))
+    assert (ending.status.active_seconds, ending.status.active_since) == (5, at(-30))
+    rested = plan_for(limited(status, suspend=True), now=at(3))
+    assert (rested.status.active_seconds, rested.status.active_since) == (38, None)
+    later = plan_for(limited(rested.status.to_json_object(), suspend=True), now=at(900))
+    assert later.status == rested.status
+    resumed = plan_for(limited(later.status.to_json_object()), now=at(905))
+    assert failed(resumed) is None
+    assert kinds(resumed.create) == [("Job", "job-1")]
+
+
+def test_the_clock_does_not_run_until_a_batch_job_that_went_is_made_again():
+    status = counted(2, activeSeconds=5, activeSince="2026-01-01T11:59:30Z")
+    plan = plan_for(limited(status), now=at(10))
+    assert kinds(plan.create) == [("Job", "job-2")]
+    assert (plan.status.active_seconds, plan.status.active_since) == (45, None)
+
+
 def test_a_job_without_the_deadline_keeps_no_clock():
     plan = plan_for(training_job(running()), jobs=(batch_job(),), pods=(pod(0),))
     assert (plan.status.active_since, plan.status.active_seconds) == (None, None)
@@ -191,6 +211,50 @@ def test_waiting_begins_anew_when_the_batch_job_goes_on():
     assert failed(plan_for(job, jobs=(batch,), pods=(stuck,), now=at(880))) is None
     unknown = batch_job(started_time=None)
     assert failed(plan_for(job, jobs=(unknown,), pods=(stuck,), now=at(9999))) is None
+
+
+REFUSED = "Job job-1 can't be made: exceeded quota: none"
+
+
+@pytest.mark.parametrize(
+    ("status", "began"),
+    [
+        (counted(startTime="2026-01-01T12:00:00Z"), 0),
+        (
+            counted(
+                2,
+                startTime="2026-01-01T11:00:00Z",
+                attempts=[{"number": 1, "class": "Infrastructure", "endTime": at(5).isoformat()}],
+            ),
+            5,
+        ),
+    ],
+)
+def test_a_job_that_can_not_be_made_waits_from_when_its_attempt_began(status, began):
+    job, seen = pending(status), {"refused_for_now": REFUSED}
+    early = plan_for(job, now=at(began + 89), **seen)
+    assert failed(early) is None
+    assert early.again_in == timedelta(seconds=1)
+    plan = plan_for(job, now=at(began + 90), **seen)
+    text = f"workers wait for longer than pendingDeadlineSeconds (1m30s): {REFUSED}"
+    assert failed(plan) == ("PendingDeadlineExceeded", text)
+    assert (plan.create, plan.again_in) == ((), None)
+    unknown = plan_for(job, now=at(9999))
+    assert failed(unknown) is None
+    assert kinds(unknown.create) == [("Job", f"job-{job.status.attempt}")]
+
+
+def test_no_time_in_which_the_job_was_suspended_counts_as_waiting():
+    job = pending(counted(startTime="2026-01-01T12:00:00Z"), suspend=True)
+    rested = plan_for(job, now=at(60), refused_for_now=REFUSED)
+    assert is_true(rested, ConditionType.SUSPENDED)
+    # Resumed, with what was refused before the rest still in mind.
+    job = pending(rested.status.to_json_object())
+    resumed = plan_for(job, now=at(500), refused_for_now=REFUSED)
+    assert failed(resumed) is None
+    job = pending(resumed.status.to_json_object())
+    assert plan_for(job, now=at(589), refused_for_now=REFUSED).again_in == timedelta(seconds=1)
+    assert failed(plan_for(job, now=at(590), refused_for_now=REFUSED)) is not None
 
 
 def test_a_suspended_job_does_not_wait():

@@ -27,7 +27,9 @@ from situations import (
 
 from lepton.spec.report import LastWord, Progress
 from lepton_operator.api.names import ConditionType, Phase, Reason
+from lepton_operator.api.scheduling import Gang
 from lepton_operator.api.status import LeptonTrainingJobStatus
+from lepton_operator.reconcile.observed import PodView
 from lepton_operator.reconcile.plan import LookUp
 from lepton_operator.reconcile.settings import NetworkAccess
 
@@ -118,6 +120,66 @@ def test_pods_of_an_earlier_job_of_this_name_are_waited_for():
     assert plan_for(training_job(counted()), pods=(ended(0),)).create != ()
 
 
+def test_a_pod_made_by_hand_with_our_labels_is_not_waited_for():
+    strange = [pod(0, uid=f"by-hand-{name}", made_by=name) for name in (None, "job", "job-1-0")]
+    plan = plan_for(training_job(counted()), pods=tuple(strange))
+    assert kinds(plan.create) == [("Job", "job-1")]
+    resting = plan_for(training_job(running(), suspend=True), pods=tuple(strange))
+    assert is_true(resting, ConditionType.SUSPENDED)
+
+
+@pytest.mark.parametrize("owner", ["job-uid-1", "of-an-earlier-job", None])
+def test_pods_of_a_batch_job_that_is_gone_are_waited_for(owner):
+    left = pod(0, owner_uid=owner)
+    assert plan_for(training_job(counted(2)), pods=(left,)).create == ()
+
+
+@pytest.mark.parametrize(
+    ("owner", "labels", "maker"),
+    [
+        ({"kind": "Job", "name": "job-1", "uid": "u", "controller": True}, {}, "job-1"),
+        ({"kind": "ReplicaSet", "name": "job-1", "uid": "u", "controller": True}, {}, None),
+        (None, {"batch.kubernetes.io/job-name": "job-1"}, "job-1"),
+        (None, {"training.lepton.ai/job-name": "job"}, None),
+    ],
+)
+def test_which_batch_job_made_a_pod_is_known_though_the_job_was_deleted_alone(owner, labels, maker):
+    metadata = {"namespace": "team", "name": "pod", "uid": "p", "labels": labels}
+    if owner is not None:
+        metadata["ownerReferences"] = [owner]
+    assert PodView.from_object({"metadata": metadata}).made_by == maker
+
+
+QUOTA = 'Job job-1 can\'t be made: jobs.batch "job-1" is forbidden: exceeded quota: none'
+
+
+def test_what_can_not_be_made_for_now_is_told_and_tried_again():
+    plan = plan_for(training_job(counted()), refused_for_now=QUOTA)
+    told = condition(plan, ConditionType.PODS_READY)
+    assert (told.status, told.reason, told.message) == ("False", Reason.CREATION_REFUSED, QUOTA)
+    assert (plan.status.phase, plan.status.reason) == (Phase.PENDING, Reason.CREATION_REFUSED)
+    assert kinds(plan.create) == [("Job", "job-1")]
+    assert plan.urgent
+    job = training_job(plan.status.to_json_object())
+    # Also without a memory of it, which an operator that was started anew has not.
+    for seen in ({"refused_for_now": QUOTA}, {}):
+        again = plan_for(job, now=at(60), **seen)
+        assert (again.status, kinds(again.create)) == (plan.status, [("Job", "job-1")])
+    other = plan_for(job, now=at(60), refused_for_now=f"{QUOTA}, used: 7")
+    assert condition(other, ConditionType.PODS_READY).message.endswith("used: 7")
+    assert not other.urgent
+
+
+@pytest.mark.parametrize(("attempt", "reason"), [(1, "PodsPending"), (2, "Restarting")])
+def test_a_refusal_is_told_no_more_once_the_job_could_be_made(attempt, reason):
+    refused = plan_for(training_job(counted(attempt)), refused_for_now=QUOTA)
+    job = training_job(refused.status.to_json_object())
+    plan = plan_for(job, jobs=(batch_job(attempt),))
+    told = condition(plan, ConditionType.PODS_READY)
+    assert (told.reason, told.message) == (reason, "0 of 1 worker ready")
+    assert plan.urgent
+
+
 @pytest.mark.parametrize(
     ("observed", "reason"),
     [
@@ -200,6 +262,51 @@ def test_where_workers_of_a_failed_attempt_ran_is_noted_too():
         training_job(counted(), workers=2), jobs=(failed_job(),), pods=(ended(0), waiting)
     )
     assert plan.status.placement.nodes == ["node-0"]
+
+
+WAITING = pod(1, phase="Pending", ready=False, node=None)
+
+
+def test_where_workers_ran_before_a_suspension_is_noted_though_not_all_did():
+    spec = {"workers": 2, "scheduling": {"regions": ["region-0", "region-1"]}}
+    seen = {"jobs": (batch_job(),), "pods": (pod(0), WAITING)}
+    job = training_job(counted(), suspend=True, **spec)
+    assert plan_for(job, **seen).look_up == LookUp(regions_of=frozenset({"node-0"}))
+    plan = plan_for(job, regions={"node-0": "region-0"}, **seen)
+    assert plan.status.placement.nodes == ["node-0"]
+    assert plan.status.placement.regions == ["region-0"]
+    assert plan.urgent
+    job = training_job(plan.status.to_json_object(), suspend=True, **spec)
+    rested = plan_for(job, jobs=(batch_job(suspended=True),), now=at(30))
+    job = training_job(rested.status.to_json_object(), **spec)
+    pods = (pod(0, node="node-5"), pod(1, node="node-6"))
+    elsewhere = {"node-5": "region-1", "node-6": "region-1"}
+    resumed = plan_for(job, jobs=(batch_job(),), pods=pods, regions=elsewhere, now=at(60))
+    assert resumed.status.placement.nodes == ["node-0", "node-5", "node-6"]
+    assert resumed.status.placement.regions == ["region-0", "region-1"]
+
+
+def test_where_workers_ran_is_noted_when_a_queue_sends_them_back():
+    job = training_job(counted(), workers=2, scheduling={"gang": "Kueue", "queue": "research"})
+    settings = replace(SETTINGS, gangs=frozenset({Gang.KUEUE}))
+    seen = {"jobs": (batch_job(suspended=True),), "pods": (deleted(pod(0)), WAITING)}
+    plan = plan_for(job, settings=settings, **seen)
+    assert condition(plan, ConditionType.ADMITTED).status == "False"
+    assert plan.status.placement.nodes == ["node-0"]
+
+
+def test_where_workers_ran_is_noted_when_their_batch_job_goes_before_all_did():
+    first = counted()
+    first["conditions"][0]["reason"] = "PodsPending"
+    lost = plan_for(training_job(first, workers=2), pods=(deleted(pod(0)),), looked_up_job=())
+    assert (lost.status.attempt, lost.status.placement.nodes) == (2, ["node-0"])
+    again = plan_for(training_job(counted(2), workers=2), pods=(deleted(pod(0, attempt=2)),))
+    assert (again.status.attempt, again.status.placement.nodes) == (2, ["node-0"])
+
+
+def test_where_an_earlier_job_of_this_name_ran_is_not_noted():
+    job = training_job(counted(startTime="2026-01-01T12:00:00Z"), suspend=True)
+    assert plan_for(job, pods=(ended(0, code=0),)).status.placement is None
 
 
 def test_regions_are_looked_up_for_jobs_that_name_them_and_new_nodes_only():

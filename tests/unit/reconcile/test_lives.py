@@ -153,6 +153,37 @@ def finds_no_node(world: World) -> None:
     world.run(lambda: world.finished)
 
 
+QUOTA = "exceeded quota: none"
+
+
+def is_refused(world: World) -> bool:
+    """Whether the status says that the quota leaves no room for the Job."""
+    (ready,) = (c for c in world.job["status"]["conditions"] if c["type"] == "PodsReady")
+    return (ready["reason"], ready["message"]) == ("CreationRefused", QUOTA)
+
+
+def waits_for_quota(world: World) -> None:
+    """The quota has no room for the first attempt for a while, and none for the second."""
+    world.change_spec(pendingDeadlineSeconds=60)
+    for attempt in (1, 2):
+        world.quota = QUOTA
+        world.run(lambda: is_refused(world))
+        world.run_for(20)
+        world.quota = None
+        world.run(lambda n=attempt: world.runs(n))
+        assert not is_refused(world)
+        if attempt == 1:
+            world.end(world.running(1), 1, word("ValueError: boom"))
+    happy(world)
+
+
+def finds_no_quota(world: World) -> None:
+    """The quota never has room."""
+    world.change_spec(pendingDeadlineSeconds=30)
+    world.quota = QUOTA
+    world.run(lambda: world.finished)
+
+
 def begins_later(world: World) -> None:
     """Has a time at which to start."""
     world.change_spec(startAt="2026-01-01T00:01:00Z")
@@ -206,6 +237,8 @@ LIVES = [
     bad_node,
     runs_too_long,
     finds_no_node,
+    waits_for_quota,
+    finds_no_quota,
     begins_later,
     hangs,
     loses_its_numbers,
@@ -349,6 +382,17 @@ def test_a_job_without_a_node_says_what_no_node_has():
     )
 
 
+def test_a_job_without_quota_says_so_with_few_writes_and_ends_in_time():
+    world = new_world()
+    finds_no_quota(world)
+    (told,) = (c for c in world.job["status"]["conditions"] if c["type"] == "Failed")
+    assert told["reason"] == "PendingDeadlineExceeded"
+    assert told["message"].endswith(f": {QUOTA}")
+    assert world.now - START == timedelta(seconds=30)
+    # It is counted, refused, and ends.
+    assert world.writes.count("status") == 3
+
+
 def test_an_attempt_that_hangs_is_given_up_and_told():
     world = new_world()
     hangs(world)
@@ -420,6 +464,7 @@ STEP = st.one_of(
     st.tuples(st.just("delete job"), st.none()),
     st.tuples(st.just("delete service"), st.none()),
     st.tuples(st.just("suspend"), st.booleans()),
+    st.tuples(st.just("quota"), st.booleans()),
 )
 
 
@@ -451,6 +496,8 @@ def perform(world: World, what: str, value: object) -> None:
             world.delete("Service", "job")
     elif what == "suspend":
         world.change_spec(suspend=value)
+    elif what == "quota":
+        world.quota = QUOTA if value else None
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -460,6 +507,7 @@ def test_whatever_happens_the_job_ends_and_its_status_adds_up(schedule):
     for what, value in schedule:
         perform(world, what, value)
     world.change_spec(suspend=False)
+    world.quota = None
     for _ in range(200):
         if world.finished:
             break

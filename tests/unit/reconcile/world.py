@@ -76,6 +76,9 @@ class World:
         self.non_finite: tuple[str, ...] = ()
         self.unplaceable: str | None = None
         self.limits = MemoryLimits()
+        self.quota: str | None = None
+        """What the API server says instead of making a Job."""
+        self.refused_for_now: str | None = None
         self.look_ups: list[LookUp] = []
         self.events: list[str] = []
         self.writes: list[str] = []
@@ -103,6 +106,7 @@ class World:
             asked_time=self.now if self.running(0) is not None else None,
             non_finite=self.non_finite if said is not None else (),
             last_words=dict(self.words),
+            refused_for_now=self.refused_for_now,
         )
 
     def reconcile(self, meanwhile: Callable[[], None] = lambda: None) -> timedelta | None:
@@ -143,7 +147,8 @@ class World:
         )
 
     def carry_out(self, job: TrainingJob, plan: Plan) -> bool:
-        """The plan's writes in their order. False if what was to be deleted has changed."""
+        """The plan's writes in their order. False if what was to be deleted has changed, or what
+        was to be made can't be."""
         conflict = False
         status = plan.status.to_json_object()
         if status != self.job["status"]:
@@ -152,8 +157,12 @@ class World:
             self._check_transitions(self.job["status"], status)
             self.job["status"] = json.loads(json.dumps(status))
         for manifest in plan.create:
+            if manifest["kind"] == "Job" and self.quota is not None:
+                self.refused_for_now = self.quota
+                return False
             self._wrote(f"create {manifest['kind']} {manifest['metadata']['name']}")
             self._create(manifest)
+        self.refused_for_now = None
         for manifest in plan.apply:
             self._wrote(f"apply {manifest['kind']} {manifest['metadata']['name']}")
             self._apply(manifest)
@@ -178,6 +187,7 @@ class World:
         if self.crash_after is not None:
             if self.crash_after == 0:
                 self.crash_after = None
+                self.refused_for_now = None
                 raise Crash(what)
             self.crash_after -= 1
         self.writes.append(what)
@@ -314,7 +324,13 @@ class World:
                 "namespace": "team", "name": name, "uid": f"uid-{self._uids}",
                 "labels": template["metadata"]["labels"],
                 "annotations": {INDEX: str(rank)},
-                "ownerReferences": [{"uid": metadata["uid"], "controller": True}],
+                "creationTimestamp": self.now.isoformat(),
+                "ownerReferences": [
+                    {
+                        "kind": "Job", "name": metadata["name"], "uid": metadata["uid"],
+                        "controller": True,
+                    }
+                ],
             },
             "spec": {
                 "nodeName": self._place(template["spec"], rank),
