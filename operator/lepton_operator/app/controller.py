@@ -49,7 +49,8 @@ class Controller:
         self._client = client
         self._options = options
         self._metrics = Metrics()
-        self._queue: WorkQueue[Key] = WorkQueue()
+        # Namespaces take turns: a crowd of jobs in one holds up no other.
+        self._queue: WorkQueue[Key] = WorkQueue(group=lambda key: key[0])
         self._caches = Caches(
             client,
             options.namespace,

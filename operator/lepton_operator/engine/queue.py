@@ -9,12 +9,13 @@ import asyncio
 import heapq
 import random
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Hashable
 from enum import IntEnum
 from typing import Generic, TypeVar
 
 from lepton_operator.engine.limits import Clock
+from lepton_operator.engine.line import Line
 
 K = TypeVar("K", bound=Hashable)
 
@@ -42,10 +43,7 @@ class ShutDownError(Exception):
 
 
 class WorkQueue(Generic[K]):
-    """A queue for one event loop, with lanes; in a lane, first come, first served.
-
-    New keys are taken from both ends in turn: when thousands come at once, one that comes after
-    them need not wait for all.
+    """A queue for one event loop, with lanes; in a lane the groups of keys take turns (see Line).
 
     `clock` is monotonic seconds; with a clock of its own, a test moves time and uses `try_get`.
     """
@@ -55,13 +53,13 @@ class WorkQueue(Generic[K]):
         *,
         clock: Clock = time.monotonic,
         jitter: Callable[[], float] = lambda: random.uniform(0.75, 1.25),
+        group: Callable[[K], Hashable] = lambda key: None,
     ) -> None:
         self._clock = clock
         self._jitter = jitter
-        self._lanes: dict[Lane, OrderedDict[K, float]] = {lane: OrderedDict() for lane in Lane}
-        """Keys that are ready, each with the time since when."""
+        self._lanes = {lane: Line(group, both_ends=lane is Lane.NEW) for lane in Lane}
+        """Keys that are ready."""
         self._passed_over = dict.fromkeys(PATIENCE, 0)
-        self._newest_next = False
         self._processing: dict[K, Lane] = {}
         """The lane that each was taken from."""
         self._again: dict[K, Lane] = {}
@@ -91,9 +89,9 @@ class WorkQueue(Generic[K]):
     def oldest_wait(self) -> float:
         """Seconds that the key that has been ready for longest has waited; 0 if there is none."""
         self._promote()
+        since = (line.oldest() for line in self._lanes.values())
         now = self._clock()
-        since = (next(iter(keys.values()), now) for keys in self._lanes.values())
-        return max(0.0, now - min(since))
+        return max(0.0, now - min((then for then in since if then is not None), default=now))
 
     def add(self, key: K, lane: Lane = Lane.CHANGED) -> None:
         """Have the key looked at now, as soon as the lane says, or the one that it waits in."""
@@ -103,12 +101,12 @@ class WorkQueue(Generic[K]):
             self._again[key] = min(self._again.get(key, lane), lane)
             return
         since = self._clock()
-        for other, keys in self._lanes.items():
-            if key in keys:
+        for other, line in self._lanes.items():
+            if key in line:
                 if other <= lane:
                     return
-                since = keys.pop(key)
-        self._lanes[lane][key] = since
+                since = line.remove(key)
+        self._lanes[lane].add(key, since)
         self._wake()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -157,10 +155,7 @@ class WorkQueue(Generic[K]):
         for lane in self._passed_over:
             passed = lane in waiting and lane != chosen
             self._passed_over[lane] = self._passed_over[lane] + 1 if passed else 0
-        if chosen is Lane.NEW:
-            self._newest_next = not self._newest_next
-        last = chosen is Lane.NEW and not self._newest_next
-        key, _ = self._lanes[chosen].popitem(last=last)
+        key = self._lanes[chosen].take()
         self._processing[key] = chosen
         return key
 
@@ -204,8 +199,8 @@ class WorkQueue(Generic[K]):
         self._heap.clear()
         self._again.clear()
         if discard:
-            for keys in self._lanes.values():
-                keys.clear()
+            for line in self._lanes.values():
+                line.clear()
         if self._timer:
             self._timer.cancel()
         while self._getters:

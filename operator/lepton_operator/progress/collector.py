@@ -76,11 +76,13 @@ class Collector:
             uid, due = self._due.get(key, ("", 0.0))
             if uid == pod.uid and now < due:
                 continue
-            # What is asked before it may be written is old by the time it is.
+            # What is asked long before it may be written is old by the time it is; what may be
+            # written before the next look is asked for now.
             wait = self._pacer.wait(key) if uid == pod.uid else 0.0
-            self._due[key] = (pod.uid, now + (wait or self._period(key, pod.uid, now)))
-            if wait:
+            if wait > self.TICK_SECONDS:
+                self._due[key] = (pod.uid, now + wait - self.TICK_SECONDS)
                 continue
+            self._due[key] = (pod.uid, now + self._period(key, pod.uid, now))
             task = asyncio.create_task(self._pull(key, pod))
             self._pulls.add(task)
             task.add_done_callback(self._pulls.discard)

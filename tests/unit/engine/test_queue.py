@@ -19,7 +19,9 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.queue: WorkQueue[str] = WorkQueue(clock=lambda: self.now, jitter=lambda: 1.0)
+        self.queue: WorkQueue[str] = WorkQueue(
+            clock=lambda: self.now, jitter=lambda: 1.0, group=lambda key: key < "b"
+        )
         self.wanted: set[str] = set()  # has to be handed out, sooner or later, once
         self.due: dict[str, float] = {}
         self.processing: set[str] = set()
@@ -127,6 +129,20 @@ def test_a_new_key_need_not_wait_for_all_that_came_before_it(clock: Any) -> None
     assert [queue.try_get() for _ in range(4)] == [0, 999, 1, 998]
     queue.add(1000, Lane.NEW)
     assert 1000 in [queue.try_get() for _ in range(2)]
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_groups_take_turns_however_many_keys_one_of_them_has(clock: Any, lane: Lane) -> None:
+    queue: WorkQueue[tuple[str, int]] = WorkQueue(clock=clock, group=lambda key: key[0])
+    for n in range(1000):
+        queue.add(("crowd", n), lane)
+    queue.add(("other", 0), lane)
+    for n in range(1000, 2000):
+        queue.add(("crowd", n), lane)
+    queue.add(("other", 1), lane)
+    taken = [queue.try_get() for _ in range(5)]
+    assert [key[0] for key in taken if key] == ["crowd", "other", "crowd", "other", "crowd"]
+    assert taken[1] == ("other", 0)
 
 
 def test_a_key_keeps_the_better_of_its_lanes(clock: Any) -> None:

@@ -121,6 +121,21 @@ async def test_a_pod_that_never_answers_is_asked_more_and_more_seldom(bench):
     assert pauses[-1] == 60.0
 
 
+async def test_what_is_written_a_moment_late_is_asked_for_in_time_again(bench):
+    now, asked = 0.0, []
+    bench.collector._clock = bench.pacer._clock = lambda: now
+    bench.collector.TICK_SECONDS, bench.pacer._minimum = 1.0, 10.0
+    for tick in range(100):
+        now = float(tick)
+        bench.collector._start_due_pulls()
+        await asyncio.gather(*bench.collector._pulls)
+        if len(bench.asked) > len(asked):
+            asked.append(now)
+            now += 0.3
+            bench.pacer.written(KEY)
+    assert asked == [10.0 * n for n in range(10)]
+
+
 async def test_a_new_pod_is_asked_at_once(bench):
     bench.pacer._minimum = 3600
     bench.start()
