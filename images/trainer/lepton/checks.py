@@ -3,7 +3,7 @@
 import math
 from enum import StrEnum
 from numbers import Real
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lepton.errors import InputError
 from lepton.spec.suggestions import unknown
@@ -13,21 +13,19 @@ E = TypeVar("E", bound=StrEnum)
 LARGEST_SEED = 2**32 - 1
 
 
-def whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+def whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
     """The whole number that this is, such as 10, 1e6 or one of NumPy's."""
-    is_whole = isinstance(value, Real) and not isinstance(value, bool) and value % 1 == 0
-    if not is_whole or value < least or (most is not None and value > most):  # type: ignore[operator]
+    if not _is_number(value) or value % 1 or value < least or (most is not None and value > most):
         span = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise InputError(f"{name} must be a whole number {span}, not {value!r}")
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return int(value)
 
 
-def finite(name: str, value: object) -> float:
+def finite(name: str, value: Any) -> float:
     """The number that this is."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):  # type: ignore[arg-type]
+    if not _is_number(value):
         raise InputError(f"{name} must be a finite number, not {value!r}")
-    return float(value)  # type: ignore[arg-type]
+    return float(value)
 
 
 def choice(what: str, kind: type[E], value: object) -> E:
@@ -36,3 +34,7 @@ def choice(what: str, kind: type[E], value: object) -> E:
         return kind(str(value))
     except ValueError:
         raise InputError(unknown(what, value, [str(one) for one in kind])) from None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -149,7 +149,11 @@ NESTED = spaces.Dict({"place": spaces.Discrete(4), "view": spaces.Tuple([spaces.
         (spaces.MultiDiscrete([2, 3]), [1, 3], r"is \[1, 3\], which is not in"),
         (spaces.MultiBinary(2), [0, 2], r"is \[0, 2\], which is not in"),
         (NESTED, {"place": 1}, r"is \['place'\], where the space is a Dict of \['place', 'view'\]"),
-        (NESTED, {"place": 1, "view": ()}, r"has a part 'view' that is \(\), where .* a Tuple of 1"),
+        (
+            NESTED,
+            {"place": 1, "view": ()},
+            r"has a part 'view' that is \(\), where .* a Tuple of 1",
+        ),
         (
             NESTED,
             {"place": 1, "view": (np.zeros(3),)},

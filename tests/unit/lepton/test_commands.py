@@ -229,7 +229,7 @@ def test_an_mp4_is_what_ffmpeg_makes_of_the_pictures(
         (["trian"], "invalid choice: 'trian'"),
         (
             ["train", "lepton/CartPol"],
-            "lepton/CartPol is unknown (did you mean lepton/CartPole?); there are lepton/CartPole, ",
+            "lepton/CartPol is unknown (did you mean lepton/CartPole?); there are lepton/CartPole,",
         ),
         (["train", ""], "the environment has no name: give an id such as lepton/CartPole"),
         (

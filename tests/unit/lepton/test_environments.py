@@ -158,10 +158,13 @@ def test_entry_points_classes_instances_and_vector_classes_make_batches(
         ("no_such_package:Task-v0", "add no_such_package to the image"),
         ("lepton.environments:Nothing-v0", "there is no environment 'Nothing-v0'"),
         ("no_such_module:Task", "there is no module no_such_module"),
-        ("lepton.environments.scenarios.cartpole:CartPol", "has no CartPol; its environments: none"),
+        (
+            "lepton.environments.scenarios.cartpole:CartPol",
+            "name CartPol is unknown to module .*; it has State, reset, ",
+        ),
         (
             "lepton.environments.foreign:JobShp",
-            r"has no JobShp; did you mean JobShop\?; its environments: JobShop$",
+            r"\(did you mean JobShop\?\); it has without_text, traffic, JobShop$",
         ),
         ("math:pi", "is a float; it must be a class"),
     ],
@@ -181,11 +184,19 @@ class Sized(Corridor):
 @pytest.mark.parametrize(
     ("source", "parameters", "text"),
     [
-        (Corridor, {"lenght": 2}, r"lenght is unknown \(did you mean length\?\); there are length$"),
+        (
+            Corridor,
+            {"lenght": 2},
+            r"lenght is unknown \(did you mean length\?\); there are length$",
+        ),
         (Sized, {"color": "red"}, r"did you mean colour\?\).*; parameter size is missing: Envir"),
         ("FrozenLake-v1", {"mapname": "8x8"}, r"unknown \(did you mean map_name\?\); there are"),
         ("FrozenLake-v1", {"map_name": "9x9"}, r"FrozenLake-v1 can't be made: KeyError: '9x9'$"),
-        ("lepton/microgrid", {"capcity": 9}, r"did you mean capacity\?\); there are capacity, power"),
+        (
+            "lepton/microgrid",
+            {"capcity": 9},
+            r"did you mean capacity\?\); there are capacity, power",
+        ),
         ("lepton/microgrid", {"capacity": 1}, "environment lepton/microgrid-v1: capacity"),
         (Corridor(), {"length": 2}, "parameters go with a name or a class"),
     ],
@@ -213,7 +224,9 @@ def test_a_count_is_a_whole_number_of_at_least_1(count: Any) -> None:
 def test_a_device_that_is_not_there_is_told_when_the_environment_is_made() -> None:
     assert Environment(device="cpu").device == "cpu"
     for device in ("gpu", "cuda:9"):
-        with pytest.raises(InputError, match=f"device {device} can't be used here, where there are cpu"):
+        with pytest.raises(
+            InputError, match=f"device {device} can't be used here, where there are cpu"
+        ):
             Environment(device=device)
 
 
@@ -292,7 +305,10 @@ class Sloppy(gymnasium.Env[Any, Any]):
             {"step": (np.zeros(3), 1.0, True, False, {})},
             r"observation that step\(\) returns has shape \(3,\), where .* has \(2,\)",
         ),
-        ({"step": (np.zeros(2), None, True, False, {})}, r"reward, as step\(\) returns it, is None"),
+        (
+            {"step": (np.zeros(2), None, True, False, {})},
+            r"reward, as step\(\) returns it, is None",
+        ),
         ({"step": (np.zeros(2), 1.0, True, "no", {})}, "truncated, .* is 'no', not a number"),
     ],
 )

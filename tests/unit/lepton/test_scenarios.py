@@ -140,7 +140,9 @@ def test_rows_can_have_seeds_of_their_own(scenario: Scenario[Any]) -> None:
 @pytest.mark.parametrize("seed", [[1, 2, 3], [], ["a", 1], [1.5, 2], "ab"])
 def test_seeds_that_are_not_one_for_each_row_are_refused(seed: Any) -> None:
     batch = BatchedVectorEnv(make_scenario("CartPole"), 2)
-    with pytest.raises(InputError, match="takes one seed, of which row i uses seed .*, or 2, one fo"):
+    with pytest.raises(
+        InputError, match=r"takes one seed, of which row i uses seed \+ i, or 2, one"
+    ):
         batch.reset(seed=seed)
 
 
@@ -179,7 +181,9 @@ def test_a_batch_looks_at_the_first_actions_after_a_reset(device: str | None) ->
     batch = BatchedVectorEnv(make_scenario("CartPole"), 3, device=device)
     batch.reset(seed=0)
     put = np.asarray if device is None else torch.as_tensor
-    with pytest.raises(InputError, match=r"shape \(2,\); 3 environments .*Discrete\(2\) take \(3,\)"):
+    with pytest.raises(
+        InputError, match=r"shape \(2,\); 3 environments .*Discrete\(2\) take \(3,\)"
+    ):
         batch.step(put([0, 1]))
     with pytest.raises(InputError, match=r"the action of row 1 is .*2.*, which is not in Discrete"):
         batch.step(put([0, 2, 1]))

@@ -1,9 +1,8 @@
 """Lepton's own environments behind Gymnasium's two interfaces: VectorEnv and Env."""
 
 from collections.abc import Sequence
-from numbers import Integral
 from operator import index
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -81,15 +80,18 @@ class BatchedVectorEnv(VectorEnv[Any, Any, Any]):
         self, *, seed: int | Sequence[int | None] | None = None, options: Info | None = None
     ) -> tuple[Array, Info]:
         """Begin a new episode in every row; options are ignored."""
-        several = seed is not None and not isinstance(seed, Integral)
-        super().reset(seed=None if several else cast("int | None", seed))
-        if several:
-            self._seeds = self._put(self._listed(cast("Sequence[int | None]", seed)))
-        elif seed is not None or self._state is None:
-            begin = self._draw_seed() if seed is None else int(cast(int, seed))
-            self._seeds = self._rows + begin
-        if seed is not None or self._state is None:
-            self._draws = self._xp.zeros_like(self._rows)
+        seeds = None
+        if seed is None or isinstance(seed, int | np.integer):
+            one = None if seed is None else int(seed)
+            super().reset(seed=one)
+            if one is None and self._state is None:
+                one = self._draw_seed()
+            if one is not None:
+                seeds = self._rows + one
+        else:
+            seeds = self._put(self._listed(seed))
+        if seeds is not None:
+            self._seeds, self._draws = seeds, self._xp.zeros_like(self._rows)
         self._state = self.scenario.reset(self.num_envs, self._noise(self.scenario.reset_noise))
         self._steps = self._xp.zeros_like(self._rows)
         self._is_first_step = True

@@ -342,12 +342,12 @@ def _load(entry_point: str) -> Any:
         names = [
             name
             for name, value in vars(module).items()
-            if isinstance(value, type) and issubclass(value, gymnasium.Env | VectorEnv)
+            if getattr(value, "__module__", "") == module_name
+            and callable(value)
+            and name[0] != "_"
         ]
-        raise InputError(
-            f"entryPoint {entry_point}: module {module_name} has no {attribute}"
-            f"{_hint(attribute, names)}; its environments: {', '.join(names) or 'none'}"
-        )
+        told = unknown("name", attribute, names, owner=f"module {module_name}")
+        raise InputError(f"entryPoint {entry_point}: {told}")
     found = getattr(module, attribute)
     if not callable(found):
         raise InputError(
