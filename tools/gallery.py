@@ -100,8 +100,8 @@ def row(name: str, runs: list[Run]) -> str:
     seconds = statistics.median(run.measured["seconds"] for run in runs)
     steps = statistics.median(run.measured["steps"] for run in runs)
     return (
-        f"| [{name}]({name}.md) | {task} | {statistics.median(scores):.0f} "
-        f"({min(scores):.0f} to {max(scores):.0f}, {len(runs)} seeds) | {steps / 1e6:.1f} M | "
+        f"| [{name}]({name}.md) | {task} | {statistics.median(scores):.1f} "
+        f"({min(scores):.1f} to {max(scores):.1f}, {len(runs)} seeds) | {steps / 1e6:.1f} M | "
         f"{seconds:.0f} s |"
     )
 

@@ -148,9 +148,10 @@ def _explain(error: BaseException) -> int:
     REPORTER.write_last_word(report)
     rank = f"rank {process_rank()}: " if os.environ.get("WORLD_SIZE", "1") != "1" else ""
     if isinstance(error, LeptonError):
-        if error.__cause__ is not None and not secondary:
+        if error.__cause__ is not None and not secondary and not invalid:
             traceback.print_exception(error.__cause__)
-        print(f"{rank}error: {error}", file=sys.stderr)
+        where = f" ({report.where})" if invalid and report.where is not None else ""
+        print(f"{rank}error: {error}{where}", file=sys.stderr)
     else:
         traceback.print_exception(error)
     if isinstance(error, SystemExit):

@@ -15,6 +15,7 @@ from lepton import Agent, InputError
 from lepton.agents.actuator import CategoricalActuator
 from lepton.agents.blueprints import make_actuator
 from lepton.spec import Algorithm
+from lepton.spec.hyperparameters.ppo import PPOHyperparameters
 
 ACTION_SPACES: list[spaces.Space[Any]] = [
     spaces.Discrete(3),
@@ -101,14 +102,79 @@ def test_one_seed_makes_one_network_and_leaves_the_global_generator_alone() -> N
     [
         ({"action_space": spaces.Text(3)}, "can't act in a space Text; it can in Discrete, Multi"),
         ({"action_space": spaces.Box(0, 9, (1,), np.int32)}, "dtype int32 are not supported"),
-        ({"algorithm": "Foo"}, "'Foo' is not a valid Algorithm"),
+        ({"algorithm": "Foo"}, "algorithm Foo is unknown; there are PPO, PQN, DQN, SAC, QLearning"),
+        ({"algorithm": "ppo"}, r"algorithm ppo is unknown \(did you mean PPO\?\); there are PPO"),
+        ({"algorithm": None}, "algorithm None is unknown; there are PPO"),
         ({"hyperparameters": {"lr": 1}}, "lr is unknown to PPO"),
+        ({"hyperparameters": [1]}, r"hyperparameters are names and values, .* not \[1\]"),
+        (
+            {"hyperparameters": PPOHyperparameters(), "algorithm": "DQN"},
+            "PPOHyperparameters are not those of DQN, which takes DQNHyperparameters",
+        ),
+        ({"reward_threshold": "a"}, "reward_threshold must be a finite number, not 'a'"),
+        ({"reward_threshold": float("nan")}, "reward_threshold must be a finite number, not nan"),
+        (
+            {"observation_space": spaces.Discrete(2), "seed": "a"},
+            "seed must be a whole number from 0 to 4294967295, not 'a'",
+        ),
+        ({"observation_space": spaces.Box(-1, 1, (0,))}, "hold no numbers to learn from"),
         ({"observation_space": spaces.Text(3)}, "Text can't be learned from"),
     ],
 )
 def test_what_an_agent_cannot_be_is_refused_at_once(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
         Agent(**{"action_space": spaces.Discrete(2), **arguments})
+
+
+def test_an_agent_without_networks_says_where_they_come_from(tmp_path: Path) -> None:
+    agent = Agent(spaces.Discrete(2))
+    path = tmp_path / "agent.pth"
+    for use in (lambda: agent.act(np.zeros(3)), lambda: agent.save_model(path)):
+        with pytest.raises(InputError, match="no networks yet: give it to a Trainer"):
+            use()
+    assert not path.exists()
+
+
+NESTED = spaces.Dict({"place": spaces.Discrete(4), "view": spaces.Tuple([spaces.Box(-1, 1, (2,))])})
+
+
+@pytest.mark.parametrize(
+    ("space", "observation", "text"),
+    [
+        (spaces.Box(-1, 1, (4,)), np.zeros(5), r"has shape \(5,\), where .* has \(4,\)"),
+        (spaces.Box(-1, 1, (4,)), np.zeros((1, 4)), r"has shape \(1, 4\)"),
+        (spaces.Box(-1, 1, (4,)), "left", "is 'left', where .* holds numbers"),
+        (spaces.Discrete(4), 4, r"is 4, which is not in Discrete\(4\)"),
+        (spaces.Discrete(4, start=1), 0, "is 0, which is not in"),
+        (spaces.MultiDiscrete([2, 3]), [1, 3], r"is \[1, 3\], which is not in"),
+        (spaces.MultiBinary(2), [0, 2], r"is \[0, 2\], which is not in"),
+        (NESTED, {"place": 1}, r"is \['place'\], where the space is a Dict of \['place', 'view'\]"),
+        (
+            NESTED,
+            {"place": 1, "view": ()},
+            r"has a part 'view' that is \(\), where .* a Tuple of 1",
+        ),
+        (
+            NESTED,
+            {"place": 1, "view": (np.zeros(3),)},
+            r"has a part 'view' that has a part 0 that has shape \(3,\)",
+        ),
+    ],
+    ids=str,
+)
+def test_an_observation_that_does_not_fit_is_told_by_what_differs(
+    space: spaces.Space[Any], observation: Any, text: str
+) -> None:
+    agent = Agent(spaces.Discrete(2), space)
+    with pytest.raises(InputError, match=f"the agent can't act on this: the observation .*{text}"):
+        agent.act(observation)
+    assert agent.act(space.sample()) in (0, 1)
+
+
+def test_flattened_observations_of_another_size_are_refused() -> None:
+    agent = Agent(spaces.Discrete(2), spaces.Box(-1, 1, (4,)))
+    with pytest.raises(InputError, match=r"have shape \(n, 4\), not \(3, 5\)"):
+        agent.act_on_batch(torch.zeros(3, 5))
 
 
 class OwnPerceptor(nn.Module):

@@ -87,13 +87,13 @@ def test_every_environment_that_lepton_brings_is_listed_in_a_line(
     lines = lepton("environments").output.splitlines()
     assert sorted(line.split()[0] for line in lines) == sorted(f"lepton/{n}" for n in SCENARIOS)
     for line in lines:
-        assert re.fullmatch(r"lepton/\S+ {2,}\w.{10,}", line), line
+        assert re.fullmatch(r"lepton/\S+ {2,}\w.{10,}\.", line), line
 
 
 def test_train_shows_the_score_over_time_and_saves_and_watch_shows_the_agent(
     tmp_path: Path, lepton: Callable[..., Any]
 ) -> None:
-    arguments = ("--steps", "10_000", "--count", "8", "--set", "hiddenSizes=[8]", "--seed", "3")
+    arguments = ("--steps", "1e4", "--count", "8", "--set", "hiddenSizes=[8]", "--seed", "3")
     output = lepton("train", "lepton/safe-danger", *arguments).output
     assert output.startswith("lepton/safe-danger-v1: PPO, 10,000 steps, seed 3\n")
     points = re.findall(
@@ -223,9 +223,19 @@ def test_an_mp4_is_what_ffmpeg_makes_of_the_pictures(
     [
         (["train"], "the following arguments are required: ENVIRONMENT (see lepton train --help)"),
         (["train", "CartPole-v1", "--steps", "0"], "'0' is no whole number of 1 or more"),
+        (["train", "CartPole-v1", "--steps", "1.5"], "'1.5' is no whole number of 1 or more"),
+        (["train", "CartPole-v1", "--steps", "inf"], "'inf' is no whole number of 1 or more"),
         (["train", "CartPole-v1", "--seed", "-1"], "'-1' is no whole number from 0 to 2^32 - 1"),
         (["trian"], "invalid choice: 'trian'"),
-        (["train", "lepton/CartPol"], "there is no environment 'lepton/CartPol'; did you mean"),
+        (
+            ["train", "lepton/CartPol"],
+            "lepton/CartPol is unknown (did you mean lepton/CartPole?); there are lepton/CartPole,",
+        ),
+        (["train", ""], "the environment has no name: give an id such as lepton/CartPole"),
+        (
+            ["train", "lepton/CartPole", "--algorithm", "ppo"],
+            "algorithm ppo is unknown (did you mean PPO?); there are PPO, PQN, DQN, SAC, QLearning",
+        ),
         (["train", "nowhere:Env"], "entryPoint nowhere:Env: there is no module nowhere"),
         (["train", "lepton/CartPole", "--set", "gamma"], "--set gamma: write --set name=value"),
         (["train", "lepton/CartPole", "--set", "gamma=7"], "hyperparameter gamma: input should be"),
@@ -239,6 +249,18 @@ def test_mistakes_are_told_in_a_line(
     assert line.startswith("error: ")
     assert text in line
     assert not (tmp_path / "lepton-runs").exists()
+
+
+def test_an_error_in_an_environment_of_ones_own_is_told_with_its_place(
+    tmp_path: Path, corridor: Any, lepton: Callable[..., Any]
+) -> None:
+    (tmp_path / "bad.py").write_text(
+        "from own import Corridor\n\nclass Bad(Corridor):\n"
+        "    def reset(self, **arguments):\n        raise RuntimeError('no map')\n"
+    )
+    output = lepton("train", "bad:Bad", code=2).output
+    text = "error: environment bad:Bad fails in reset(): RuntimeError: no map (bad.py:5 in reset)\n"
+    assert output == text
 
 
 def test_a_job_that_trains_by_the_command_has_a_last_word(

@@ -18,6 +18,11 @@ def test_names_are_taken_in_camel_case_and_snake_case() -> None:
     [
         ({"learningRat": 1}, r"learningRat is unknown to PPO \(did you mean learningRate\?\)"),
         ({"bogus": 1}, "it has gamma, learningRate, maxGradientNorm"),
+        ({"learning_rat": 1}, r"learning_rat is unknown to PPO \(did you mean learningRate\?\)"),
+        (
+            {"learning_rate": 0.1, "learningRate": 0.1},
+            "learningRate is given again as learning_rate; leave one",
+        ),
         ({"gamma": 1.5}, "gamma: input should be less than or equal to 1, not 1.5"),
         ({"epochs": 0}, "epochs: input should be greater than or equal to 1, not 0"),
         ({"learningRate": "fast"}, "learningRate: input should be a valid number"),

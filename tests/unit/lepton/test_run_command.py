@@ -124,13 +124,26 @@ def test_a_program_that_cannot_be_started_is_named(run: Callable[..., Any]) -> N
     assert "no-such-program can't be started: No such file" in process.output
 
 
-def test_an_unknown_environment_fails_at_once_as_invalid(run: Callable[..., Any]) -> None:
-    process = run({"environment": {"name": "CartPol-v1"}})
+@pytest.mark.parametrize(
+    ("environment", "text"),
+    [
+        ({"name": "CartPol-v1"}, "did you mean CartPole-v1"),
+        (
+            {"name": "FrozenLake-v1", "parameters": {"map_name": "9x9"}},
+            "environment FrozenLake-v1 can't be made: KeyError: '9x9' (frozen_lake.py:",
+        ),
+    ],
+)
+def test_an_environment_that_cannot_be_made_fails_at_once_as_invalid(
+    run: Callable[..., Any], environment: dict[str, Any], text: str
+) -> None:
+    process = run({"environment": environment})
     assert process.wait() == 2, process.output
+    assert "Traceback" not in process.output
     status = status_of(process)
     assert status.restarts == 0
     assert str(status.attempts[-1].failure_class) == "Invalid"
-    assert "did you mean CartPole-v1" in (status.attempts[-1].message or "")
+    assert text in (status.attempts[-1].message or "")
 
 
 @pytest.mark.parametrize(

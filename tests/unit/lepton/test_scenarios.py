@@ -17,6 +17,7 @@ from lepton.environments.scenario import Scenario
 from lepton.environments.scenarios import SCENARIOS, make_scenario
 from lepton.environments.scores import random_returns, reference_returns
 from lepton.environments.spaces import random_actions, random_numbers
+from lepton.errors import InputError
 
 PAGES = Path(__file__).resolve().parents[3] / "docs" / "environments"
 SCORED = [name for name in SCENARIOS if name != "CartPole"]
@@ -124,6 +125,77 @@ def test_the_state_of_a_batch_can_be_taken_and_given_back(scenario: Scenario[Any
             assert np.array_equal(ours, theirs)
 
 
+def test_rows_can_have_seeds_of_their_own(scenario: Scenario[Any]) -> None:
+    several, from_seven = BatchedVectorEnv(scenario, 3), BatchedVectorEnv(scenario, 3)
+    expected, _ = from_seven.reset(seed=7)
+    swapped, _ = several.reset(seed=[9, 8, np.int64(7)])
+    assert np.array_equal(swapped[::-1], expected)
+    for action in actions(scenario, 20, 3):
+        ours, theirs = several.step(action[::-1]), from_seven.step(action)
+        assert np.array_equal(ours[0][::-1], theirs[0])
+        assert np.array_equal(ours[1][::-1], theirs[1])
+    several.reset(seed=[1, None, 2])
+
+
+@pytest.mark.parametrize("seed", [[1, 2, 3], [], ["a", 1], [1.5, 2], "ab"])
+def test_seeds_that_are_not_one_for_each_row_are_refused(seed: Any) -> None:
+    batch = BatchedVectorEnv(make_scenario("CartPole"), 2)
+    with pytest.raises(
+        InputError, match=r"takes one seed, of which row i uses seed \+ i, or 2, one"
+    ):
+        batch.reset(seed=seed)
+
+
+def test_before_the_first_reset_nothing_is_done(name: str) -> None:
+    scenario = make_scenario(name)
+    batch = BatchedVectorEnv(scenario, 2, render_mode="rgb_array")
+    single = SingleEnv(scenario, render_mode="rgb_array")
+    action = actions(scenario, 1, 2)[0]
+    for use in (
+        lambda: batch.step(action),
+        batch.render,
+        batch.metrics,
+        batch.get_state,
+        lambda: single.step(action[0]),
+        single.render,
+    ):
+        with pytest.raises(InputError, match=r"no episode has begun: call reset\(\) first"):
+            use()
+
+
+def test_an_action_that_is_not_in_the_space_is_refused() -> None:
+    single = SingleEnv(make_scenario("CartPole"))
+    single.reset(seed=0)
+    with pytest.raises(InputError, match=r"the action is 7, which is not in Discrete\(2\)"):
+        single.step(7)
+    single.step(np.int32(1))
+    single = SingleEnv(make_scenario("microgrid"))
+    single.reset(seed=0)
+    with pytest.raises(InputError, match=r"the action has shape \(3,\), where .* has \(2,\)"):
+        single.step([0.0, 0.0, 0.0])
+    single.step([0.0, 5.0])  # beyond its bounds, where scenarios clip
+
+
+@pytest.mark.parametrize("device", [None, "cpu"])
+def test_a_batch_looks_at_the_first_actions_after_a_reset(device: str | None) -> None:
+    batch = BatchedVectorEnv(make_scenario("CartPole"), 3, device=device)
+    batch.reset(seed=0)
+    put = np.asarray if device is None else torch.as_tensor
+    with pytest.raises(
+        InputError, match=r"shape \(2,\); 3 environments .*Discrete\(2\) take \(3,\)"
+    ):
+        batch.step(put([0, 1]))
+    with pytest.raises(InputError, match=r"the action of row 1 is .*2.*, which is not in Discrete"):
+        batch.step(put([0, 2, 1]))
+    batch.step(put([0, 1, 1]))
+
+
+def test_there_is_no_window_to_draw_into() -> None:
+    for make in (gymnasium.make, gymnasium.make_vec):
+        with pytest.raises(InputError, match="render mode human is not had here"):
+            make("lepton/CartPole-v1", render_mode="human")
+
+
 def test_functions_leave_their_arguments_as_they_are(scenario: Scenario[Any]) -> None:
     seeds, draws = np.arange(8, dtype=np.int64), np.zeros(8, np.int64)
     state = scenario.reset(8, uniform(seeds, draws, scenario.reset_noise))
@@ -161,7 +233,6 @@ def test_random_actions_score_0_and_the_reference_100(name: str) -> None:
         assert abs(scores.mean() - score) < tolerance
 
 
-@pytest.mark.parametrize("name", SCORED)
 def test_it_has_a_page_that_tells_what_users_ask(name: str) -> None:
     page = (PAGES / f"{name}.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## (.+)$", page, re.MULTILINE)

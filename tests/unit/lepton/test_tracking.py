@@ -214,7 +214,7 @@ def test_a_disk_that_is_full_does_not_end_training(
 @pytest.mark.parametrize(
     ("tracker", "text"),
     [
-        ("wandb", "no tracker 'wandb'; there are tensorboard, mlflow"),
+        ("wandb", "tracker wandb is unknown; there are tensorboard, mlflow"),
         (print, "has a method log"),
         ("mlflow", r"mlflow needs a package.*pip install 'lepton-training\[tracking\]', for a job"),
     ],

@@ -404,14 +404,43 @@ def test_every_environment_plays_its_share_of_an_evaluation(mode: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"max_steps": 0}, "max_steps must be at least 1, not 0"),
-        ({"max_episodes": -3}, "max_episodes must be at least 1, not -3"),
-        ({"evaluation_episodes": 0}, "evaluation_episodes must be at least 1"),
+        ({"max_steps": 0}, "max_steps must be a whole number of at least 1, not 0"),
+        ({"max_steps": "10"}, "max_steps must be a whole number of at least 1, not '10'"),
+        ({"max_steps": 1.5}, "max_steps must be a whole number of at least 1, not 1.5"),
+        ({"max_steps": float("inf")}, "max_steps must be a whole number of at least 1, not inf"),
+        ({"max_episodes": -3}, "max_episodes must be a whole number of at least 1, not -3"),
+        ({"max_seconds": 0}, "max_seconds must be more than 0"),
+        ({"max_seconds": "1h"}, "max_seconds must be a finite number, not '1h'"),
+        ({"evaluation_episodes": 0}, "evaluation_episodes must be a whole number of at least 1"),
+        ({"evaluate_every": 0.5}, "evaluate_every must be a whole number of at least 1"),
+        ({"keep_checkpoints": 0}, "keep_checkpoints must be a whole number of at least 1"),
+        ({"checkpoint_every": -1}, "checkpoint_every must be 0 or more, not -1"),
+        ({"seed": "a"}, "seed must be a whole number from 0 to 4294967295, not 'a'"),
+        ({"seed": 2**32}, "seed must be a whole number from 0 to 4294967295, not 4294967296"),
+        (
+            {"synchronisation": "gradient"},
+            r"gradient is unknown \(did you mean Gradients\?\); there are Gradients, Parameters",
+        ),
     ],
 )
-def test_impossible_limits_are_refused(arguments: dict[str, Any], text: str) -> None:
+def test_impossible_arguments_are_refused_by_name(arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
         make(**arguments)
+
+
+def test_whole_numbers_are_taken_in_any_form() -> None:
+    trainer = make(max_steps=2e3, evaluate_every=np.int64(100), seed=np.uint8(7))
+    assert (trainer.max_steps, trainer.seed) == (2000, 7)
+    assert type(trainer.max_steps) is int
+
+
+def test_what_is_no_environment_or_no_agent_of_leptons_is_refused() -> None:
+    environment = Environment()
+    agent = Agent(environment.action_space)
+    with pytest.raises(InputError, match=r"environment must be a lepton\.Environment, not Agent"):
+        Trainer(agent, environment)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"agent must be a lepton\.Agent, not str"):
+        Trainer(environment, "PPO")  # type: ignore[arg-type]
 
 
 def test_an_agent_for_other_actions_is_refused() -> None:

@@ -141,5 +141,8 @@ def test_one_pod_with_two_gpus_runs_two_ranks_and_ends_with_the_code_of_the_firs
     assert [pod.wait() for pod in pods] == [1, 1], pods[1].output
     # Both ranks of the second pod fail; the one that is the cause has the last word.
     assert last_word(1)["rank"] == 3
-    assert last_word(1)["error"]["line"] == "OSError: disk is gone"
+    assert (
+        last_word(1)["error"]["line"]
+        == "environment pair:Pair fails in step(): OSError: disk is gone"
+    )
     assert last_word(0)["error"]["secondary"] is True

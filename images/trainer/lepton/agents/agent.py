@@ -15,7 +15,15 @@ from lepton.agents import files
 from lepton.agents.actuator import Actuator
 from lepton.agents.blueprints import BLUEPRINTS, make_actuator, refuse_observations
 from lepton.agents.network import AgentNetwork
-from lepton.environments.spaces import batch_flatten, flat_size, space_from_json, space_to_json
+from lepton.checks import LARGEST_SEED, choice, finite, whole
+from lepton.environments.spaces import (
+    Flatten,
+    batch_flatten,
+    flat_size,
+    misfit,
+    space_from_json,
+    space_to_json,
+)
 from lepton.errors import InputError
 from lepton.spec.agent import Algorithm
 from lepton.spec.hyperparameters import validate_hyperparameters
@@ -24,6 +32,10 @@ from lepton.spec.hyperparameters.base import Hyperparameters
 PerceptorFactory = Callable[[int], nn.Module]
 DecisionMakerFactory = Callable[[int, int], nn.Module]
 ActuatorFactory = Callable[[Any], Actuator]
+
+NOT_BOUND = (
+    "the agent has no networks yet: give it to a Trainer, or make it with observation_space="
+)
 
 
 class Agent:
@@ -56,24 +68,24 @@ class Agent:
     ) -> None:
         self.action_space = action_space
         self.observation_space = observation_space
-        self.reward_threshold = reward_threshold
+        self.reward_threshold = (
+            None if reward_threshold is None else finite("reward_threshold", reward_threshold)
+        )
         self.environment: dict[str, Any] | None = None
         """What it was trained in, as `Environment.description` says it; files tell it."""
         self._perceptor, self._decision_maker = perceptor, decision_maker
         self._actuator = actuator
+        self.algorithm = choice("algorithm", Algorithm, algorithm)
         try:
-            self.algorithm = Algorithm(algorithm)
-            if isinstance(hyperparameters, Hyperparameters):
-                self.hyperparameters = hyperparameters
-            else:
-                self.hyperparameters = validate_hyperparameters(
-                    self.algorithm, hyperparameters or {}
-                )
+            self.hyperparameters = validate_hyperparameters(
+                self.algorithm, {} if hyperparameters is None else hyperparameters
+            )
         except ValueError as error:
             raise InputError(str(error)) from None
         self._make_actuator()  # refuses what it can't act in, before any training
         self._network: AgentNetwork | None = None
-        self._flatten = batch_flatten(observation_space) if observation_space else None
+        self._flatten: Flatten | None = None
+        self._flat_size = 0
         if observation_space is not None:
             self.bind(observation_space, seed)
 
@@ -81,10 +93,7 @@ class Agent:
     def network(self) -> AgentNetwork:
         """The three parts as one torch module."""
         if self._network is None:
-            raise InputError(
-                "the agent has no networks yet: give it to a Trainer, or make it with "
-                "observation_space="
-            )
+            raise InputError(NOT_BOUND)
         return self._network
 
     @property
@@ -103,10 +112,11 @@ class Agent:
             return
         refuse_observations(self.algorithm, observation_space)
         with torch.random.fork_rng(devices=[]), _one_thread():
-            torch.manual_seed(seed)
+            torch.manual_seed(whole("seed", seed, least=0, most=LARGEST_SEED))
             self._network = self._build(observation_space)
         self.observation_space = observation_space
         self._flatten = batch_flatten(observation_space)
+        self._flat_size = flat_size(observation_space)
 
     def _make_actuator(self) -> Actuator:
         if self._actuator is not None:
@@ -137,11 +147,16 @@ class Agent:
     def flatten(self, observations: Any) -> Tensor:
         """A batch of observations as the networks take them, float32 (n, size)."""
         if self._flatten is None:
-            raise InputError("the agent is not bound to an environment yet")
+            raise InputError(NOT_BOUND)
         return torch.from_numpy(np.ascontiguousarray(self._flatten(observations)))
 
     def act(self, observation: Any) -> Any:
-        """The best action that the agent knows for one observation."""
+        """The best action that the agent knows for one observation. Raises InputError for one that
+        its observation space can't hold."""
+        if self.observation_space is None:
+            raise InputError(NOT_BOUND)
+        if wrong := misfit(self.observation_space, observation):
+            raise InputError(f"the agent can't act on this: the observation {wrong}")
         if isinstance(self.observation_space, spaces.Tuple | spaces.Dict):
             flat = spaces.flatten(self.observation_space, observation)
             batch = torch.as_tensor(np.asarray(flat, np.float32))[None]
@@ -153,6 +168,11 @@ class Agent:
     def act_on_batch(self, flat_observations: Tensor) -> Any:
         """The best actions for flattened observations (n, size), in the environment's space."""
         device = next(self.network.parameters()).device
+        if flat_observations.shape[1:] != (self._flat_size,):
+            raise InputError(
+                f"flattened observations of this agent have shape (n, {self._flat_size}), not "
+                f"{tuple(flat_observations.shape)}"
+            )
         actions = self.network.greedy_actions(flat_observations.to(device))
         return self.network.actuator.to_environment(actions)
 
@@ -161,7 +181,8 @@ class Agent:
         return files.save_model(Path(path), self._header(), self.network)
 
     def _header(self) -> dict[str, Any]:
-        assert self.observation_space is not None
+        if self.observation_space is None:
+            raise InputError(NOT_BOUND)
         parts = {
             "perceptor": self._perceptor,
             "decisionMaker": self._decision_maker,

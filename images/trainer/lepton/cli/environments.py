@@ -10,6 +10,7 @@ def print_environments() -> int:
     width = max(len(name) for name in scenarios.SCENARIOS) + len(NAMESPACE) + 1
     for name, module in sorted(scenarios.SCENARIOS.items(), key=lambda pair: pair[0].lower()):
         text = import_module(f"{scenarios.__name__}.{module}").__doc__ or ""
-        line = text.strip().splitlines()[0].removeprefix(f"{name}: ")
-        print(f"{NAMESPACE}/{name}".ljust(width), line, sep="  ")
+        paragraph = " ".join(text.strip().partition("\n\n")[0].split())
+        sentence = paragraph.partition(". ")[0].rstrip(".").removeprefix(f"{name}: ")
+        print(f"{NAMESPACE}/{name}".ljust(width), f"{sentence}.", sep="  ")
     return 0

@@ -1,6 +1,7 @@
 """Arguments of the command `lepton`, and which part of it they call."""
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -71,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         default=DEFAULT_MAX_STEPS,
         metavar="N",
-        help=f"steps of the environment in all (default: {DEFAULT_MAX_STEPS:,})",
+        help="steps of the environment in all, such as 200_000 or 1e6 (default: "
+        f"{DEFAULT_MAX_STEPS:,})",
     )
     train.add_argument("--algorithm", metavar="NAME", help="such as PPO, the default")
     train.add_argument("--seed", type=_seed, default=0, metavar="S", help="default: 0")
@@ -139,9 +141,13 @@ def _add_environment(parser: argparse.ArgumentParser, argument: str, more: str =
 
 def _positive(text: str) -> int:
     digits = text.replace("_", "").replace(",", "")
-    if not digits.isdecimal() or int(digits) < 1:
+    try:
+        number = int(digits) if digits.isdecimal() else float(digits)
+    except ValueError:
+        number = 0
+    if not (1 <= number < math.inf and number % 1 == 0):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
-    return int(digits)
+    return int(number)
 
 
 def _seed(text: str) -> int:
@@ -180,8 +186,10 @@ def _told(action: Callable[[], int]) -> int:
         from lepton.reporting.reporter import REPORTER
 
         invalid = isinstance(error, InputError)
-        REPORTER.write_last_word(error_report(error, invalid=invalid))
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        report = error_report(error, invalid=invalid)
+        REPORTER.write_last_word(report)
+        where = f" ({report.where})" if report.where is not None else ""
+        print(f"error: {' '.join(str(error).split())}{where}", file=sys.stderr)
         return EXIT_INVALID if invalid else EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_CTRL_C

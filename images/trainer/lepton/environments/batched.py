@@ -1,5 +1,7 @@
 """Lepton's own environments behind Gymnasium's two interfaces: VectorEnv and Env."""
 
+from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import gymnasium
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 from lepton.environments.drawing import Picture
 from lepton.environments.noise import uniform
 from lepton.environments.scenario import Array, Scenario, with_parts
+from lepton.environments.spaces import misfit, shown
+from lepton.errors import InputError
 
 Info = dict[str, Any]
 
@@ -19,7 +23,8 @@ Info = dict[str, Any]
 class BatchedVectorEnv(VectorEnv[Any, Any, Any]):
     """A scenario as a VectorEnv: n environments step in a handful of array operations.
 
-    Row i of `reset(seed=s)` sees the random numbers of `SingleEnv.reset(seed=s + i)`.
+    Row i of `reset(seed=s)` sees the random numbers of `SingleEnv.reset(seed=s + i)`; of a list of
+    seeds it has the one at i, and another at random for None.
     Episodes restart in the step that ends them (SAME_STEP); `info["final_obs"]` then holds, in
     the rows marked by `info["_final_obs"]`, the observations that they ended with.
 
@@ -27,6 +32,9 @@ class BatchedVectorEnv(VectorEnv[Any, Any, Any]):
 
     With a `device` (such as "cuda"), states, observations, rewards and flags are torch tensors
     there, and so are the actions that `step` takes; otherwise all are NumPy arrays.
+
+    Actions are checked in the first step after a reset alone, since checks would cost more than
+    the step of a simple scenario does. Raises InputError for those, and before the first reset.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
@@ -44,7 +52,7 @@ class BatchedVectorEnv(VectorEnv[Any, Any, Any]):
     ) -> None:
         self.scenario = scenario
         self.num_envs = num_envs
-        self.render_mode = render_mode
+        self.render_mode = _checked_render_mode(render_mode)
         self.device = device
         self.score = scenario.score
         self.single_observation_space = scenario.observation_space
@@ -57,6 +65,7 @@ class BatchedVectorEnv(VectorEnv[Any, Any, Any]):
         self._draws = self._xp.zeros_like(self._rows)
         self._steps = self._xp.zeros_like(self._rows)
         self._state: Any = None
+        self._is_first_step = True
         self._no_noise = uniform(self._seeds, self._draws, 0)
 
     def _put(self, values: NDArray[Any]) -> Array:
@@ -67,25 +76,50 @@ class BatchedVectorEnv(VectorEnv[Any, Any, Any]):
 
         return torch.as_tensor(values, device=self.device)
 
-    def reset(self, *, seed: int | None = None, options: Info | None = None) -> tuple[Array, Info]:
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: Info | None = None
+    ) -> tuple[Array, Info]:
         """Begin a new episode in every row; options are ignored."""
-        if isinstance(seed, list):
-            raise TypeError("pass one seed; row i uses seed + i")
-        super().reset(seed=seed)
-        if seed is None and self._state is None:
-            seed = int(self.np_random.integers(2**62))
-        if seed is not None:
-            self._seeds = self._rows + int(seed)
-            self._draws = self._xp.zeros_like(self._rows)
+        seeds = None
+        if seed is None or isinstance(seed, int | np.integer):
+            one = None if seed is None else int(seed)
+            super().reset(seed=one)
+            if one is None and self._state is None:
+                one = self._draw_seed()
+            if one is not None:
+                seeds = self._rows + one
+        else:
+            seeds = self._put(self._listed(seed))
+        if seeds is not None:
+            self._seeds, self._draws = seeds, self._xp.zeros_like(self._rows)
         self._state = self.scenario.reset(self.num_envs, self._noise(self.scenario.reset_noise))
         self._steps = self._xp.zeros_like(self._rows)
+        self._is_first_step = True
         return self.scenario.observe(self._state), {}
+
+    def _listed(self, seeds: Sequence[int | None]) -> NDArray[np.int64]:
+        """A seed for each row."""
+        try:
+            numbers = [self._draw_seed() if one is None else index(one) for one in seeds]
+        except TypeError:
+            numbers = []
+        if len(numbers) != self.num_envs:
+            raise InputError(
+                f"reset takes one seed, of which row i uses seed + i, or {self.num_envs}, one for "
+                f"each row; not {seeds!r}"
+            )
+        return np.array(numbers, np.int64)
+
+    def _draw_seed(self) -> int:
+        return int(self.np_random.integers(2**62))
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, Info]:
         """One step in every row, and a new episode in those that ended."""
         scenario = self.scenario
         if self.device is None:
             actions = np.asarray(actions)
+        if self._is_first_step:
+            self._check(actions)
         noise = self._noise(scenario.step_noise)
         self._state, reward, terminated = scenario.step(self._state, actions, noise)
         self._steps = self._steps + 1
@@ -100,6 +134,22 @@ class BatchedVectorEnv(VectorEnv[Any, Any, Any]):
             info = {"final_obs": observation.copy(), "_final_obs": done}
             self._restart_rows(done.nonzero()[0], observation)
         return observation, reward, terminated, truncated, info
+
+    def _check(self, actions: Array) -> None:
+        """Raises InputError for a batch of actions that can't be done."""
+        _begun(self._state)
+        values, space = _numpy(actions), self.single_action_space
+        shape = (self.num_envs, *(space.shape or ()))
+        if values.shape != shape:
+            raise InputError(
+                f"these actions have shape {values.shape}; {self.num_envs} environments that act "
+                f"in {shown(space)} take {shape}"
+            )
+        if misfit(self.action_space, values):
+            told = ((row, misfit(space, value)) for row, value in enumerate(values))
+            row, wrong = next((row, wrong) for row, wrong in told if wrong)
+            raise InputError(f"this can't be done: the action of row {row} {wrong}")
+        self._is_first_step = False
 
     def _restart_rows(self, rows: NDArray[np.intp], observation: Array) -> None:
         """New episodes in a few rows, whose observations are overwritten."""
@@ -140,15 +190,18 @@ class BatchedVectorEnv(VectorEnv[Any, Any, Any]):
         """Pictures of the first few environments."""
         if self.render_mode != "rgb_array":
             return None
-        return tuple(_picture(self.scenario, self._state, row) for row in range(self.num_envs))
+        state = _begun(self._state)
+        return tuple(_picture(self.scenario, state, row) for row in range(self.num_envs))
 
     def metrics(self) -> dict[str, Array]:
         """What the scenario wants people to know of the present states, each (n,)."""
-        return {} if self.scenario.metrics is None else self.scenario.metrics(self._state)
+        state = _begun(self._state)
+        return {} if self.scenario.metrics is None else self.scenario.metrics(state)
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Everything that the next steps depend on, as arrays that share no memory with it."""
-        parts = {f"state.{i}": _numpy(values).copy() for i, values in enumerate(self._state)}
+        state = _begun(self._state)
+        parts = {f"state.{i}": _numpy(values).copy() for i, values in enumerate(state)}
         return parts | {
             "seeds": _numpy(self._seeds).copy(),
             "draws": _numpy(self._draws).copy(),
@@ -174,7 +227,7 @@ class SingleEnv(gymnasium.Env[Any, Any]):
 
     def __init__(self, scenario: Scenario[Any], render_mode: str | None = None) -> None:
         self.scenario = scenario
-        self.render_mode = render_mode
+        self.render_mode = _checked_render_mode(render_mode)
         self.score = scenario.score
         self.observation_space = scenario.observation_space
         self.action_space = scenario.action_space
@@ -195,11 +248,12 @@ class SingleEnv(gymnasium.Env[Any, Any]):
         return self.scenario.observe(self._state)[0], {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, Info]:
-        """One step."""
+        """One step. Raises InputError for an action that is not in the space, or before a reset."""
+        state = _begun(self._state)
+        if wrong := misfit(self.action_space, action):
+            raise InputError(f"this can't be done: the action {wrong}")
         noise = self._noise(self.scenario.step_noise)
-        self._state, reward, terminated = self.scenario.step(
-            self._state, np.asarray(action)[None], noise
-        )
+        self._state, reward, terminated = self.scenario.step(state, np.asarray(action)[None], noise)
         self._steps += 1
         observation = self.scenario.observe(self._state)[0]
         truncated = self._steps >= self.scenario.max_steps
@@ -209,7 +263,7 @@ class SingleEnv(gymnasium.Env[Any, Any]):
         """A picture of the present state."""
         if self.render_mode != "rgb_array":
             return None
-        return _picture(self.scenario, self._state, 0)
+        return _picture(self.scenario, _begun(self._state), 0)
 
     def _noise(self, width: int) -> Array:
         assert self._seed is not None
@@ -217,6 +271,19 @@ class SingleEnv(gymnasium.Env[Any, Any]):
         if width:
             self._draws = self._draws + 1
         return numbers
+
+
+def _checked_render_mode(mode: str | None) -> str | None:
+    if mode not in (None, "rgb_array"):
+        raise InputError(f"render mode {mode} is not had here: it is rgb_array or None")
+    return mode
+
+
+def _begun(state: Any) -> Any:
+    """The state. Raises InputError where there is none yet."""
+    if state is None:
+        raise InputError("no episode has begun: call reset() first")
+    return state
 
 
 def _where(xp: Any, rows: Array, new: Array, old: Array) -> Array:

@@ -16,6 +16,7 @@ from gymnasium.wrappers import FilterObservation
 
 from lepton.environments.spaces import flat_size
 from lepton.errors import InputError
+from lepton.spec.suggestions import unknown
 
 Env = gymnasium.Env[Any, Any]
 Info = dict[str, Any]
@@ -52,7 +53,7 @@ def traffic(network: str = "single-intersection", **parameters: Any) -> Env:
     folder = networks / network
     if not any(folder.glob("*.net.xml")):
         known = sorted(path.parent.name for path in networks.glob("*/*.net.xml"))
-        raise InputError(f"there is no network {network!r}; sumo-rl has {', '.join(known)}")
+        raise InputError(unknown("network", network, known, owner="sumo-rl"))
     files = {
         argument: str(folder / parameters.pop(argument, min(folder.glob(pattern)).name))
         for argument, pattern in (("net_file", "*.net.xml"), ("route_file", "*.rou.xml"))

@@ -1,7 +1,7 @@
 """Spaces: observations as flat float32 vectors, and spaces as JSON for the headers of files."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from lepton.errors import InputError
 Flatten = Callable[[Any], NDArray[np.float32]]
 
 OBSERVATION_SPACES = "Box, Discrete, MultiDiscrete, MultiBinary, and Tuple or Dict of these"
+_LEARNABLE = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 def flat_size(space: spaces.Space[Any]) -> int:
@@ -61,18 +62,70 @@ def flatten_on_device(space: spaces.Space[Any]) -> Callable[[Any], Any]:
     return lambda batch: batch.reshape(len(batch), -1).float()
 
 
+def misfit(space: spaces.Space[Any], value: Any) -> str | None:
+    """Why the space can't hold this value, in words to follow the value's name; None if it can.
+
+    Structure and shapes count, and the range of what is counted. Numbers of a Box may be of any
+    type and out of its bounds, as they are with many environments that can be learned in.
+    """
+    if isinstance(space, spaces.Tuple | spaces.Dict):
+        return _misfit_of_parts(space, value)
+    if not isinstance(space, _LEARNABLE):
+        return None
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of uneven lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        return f"is {shown(value)}, where {shown(space)} holds numbers"
+    if array.shape != space.shape:
+        return f"has shape {array.shape}, where {shown(space)} has {space.shape}"
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        least, number = space.start, space.n if isinstance(space, spaces.Discrete) else space.nvec
+    elif isinstance(space, spaces.MultiBinary):
+        least, number = np.int64(0), np.int64(2)
+    else:
+        return None
+    if array.dtype.kind == "f" or not np.all((array >= least) & (array < least + number)):
+        return f"is {shown(value)}, which is not in {shown(space)}"
+    return None
+
+
+def _misfit_of_parts(space: spaces.Tuple[Any] | spaces.Dict, value: Any) -> str | None:
+    if isinstance(space, spaces.Dict):
+        parts: dict[Any, spaces.Space[Any]] = dict(space.spaces)
+        if not isinstance(value, Mapping) or value.keys() != parts.keys():
+            given = list(value) if isinstance(value, Mapping) else shown(value)
+            return f"is {given}, where the space is a Dict of {list(parts)}"
+    else:
+        parts = dict(enumerate(space.spaces))
+        if not isinstance(value, tuple | list) or len(value) != len(parts):
+            return f"is {shown(value)}, where the space is a Tuple of {len(parts)}"
+    for name, part in parts.items():
+        if wrong := misfit(part, value[name]):
+            return f"has a part {name!r} that {wrong}"
+    return None
+
+
+def shown(value: Any) -> str:
+    """The value as Python writes it, or its type where that is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"a {type(value).__name__}"
+
+
 def _refuse_unknown(space: spaces.Space[Any]) -> None:
     if isinstance(space, spaces.Tuple | spaces.Dict):
         parts = space.spaces
         for part in parts.values() if isinstance(parts, dict) else parts:
             _refuse_unknown(part)
         return
-    known = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-    if not isinstance(space, known):
+    if not isinstance(space, _LEARNABLE):
         raise InputError(
             f"observations of space {type(space).__name__} can't be learned from; "
             f"what can: {OBSERVATION_SPACES}"
         )
+    if not math.prod(space.shape or ()):
+        raise InputError(f"observations of space {space} hold no numbers to learn from")
 
 
 def random_numbers(space: spaces.Space[Any]) -> int:

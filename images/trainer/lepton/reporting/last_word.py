@@ -46,17 +46,15 @@ def error_report(
 
 
 def _where(trace: TracebackType | None) -> str | None:
-    frames = traceback.extract_tb(trace)
+    frames = [frame for frame in traceback.extract_tb(trace) if frame.filename[:1] != "<"]
     if not frames:
         return None
     own = [frame for frame in frames if not _is_library(frame.filename)]
-    frame = (own or list(frames))[-1]
+    frame = (own or frames)[-1]
     return _cut(f"{os.path.basename(frame.filename)}:{frame.lineno} in {frame.name}", _WHERE_BYTES)
 
 
 def _is_library(filename: str) -> bool:
-    if filename.startswith("<"):
-        return True
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     paths = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), package]
     paths += [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.USER_SITE or ""]

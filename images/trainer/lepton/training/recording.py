@@ -18,7 +18,7 @@ from PIL import Image
 from lepton.agents.agent import Agent
 from lepton.agents.files import write_atomically
 from lepton.environments.drawing import Picture
-from lepton.environments.environment import Environment
+from lepton.environments.environment import Environment, ParametersError
 from lepton.errors import InputError, TrainingError
 
 MAX_PICTURES = 2000
@@ -78,8 +78,10 @@ def _drawn(environment: Environment) -> Any:
     refusal = f"environment {environment.name} can't be drawn: it has no render mode rgb_array"
     try:
         one = environment.make_one(render_mode="rgb_array")
-    except TypeError as error:  # without the argument it has been made before
-        raise InputError(refusal) from error
+    except InputError as error:  # without the argument it has been made before
+        if isinstance(error, ParametersError) or isinstance(error.__cause__, TypeError):
+            raise InputError(refusal) from None
+        raise
     if one.render_mode != "rgb_array":
         raise InputError(refusal)
     return one
@@ -105,7 +107,7 @@ def _play(
 
 
 def _picture(environment: Environment, one: Any, recording: Recording) -> Picture:
-    with environment.helpful_errors():
+    with environment.helpful_errors("can't be drawn"):
         picture: NDArray[Any] = np.asarray(one.render())
     if picture.ndim != 3 or picture.shape[2] != 3:
         raise InputError(

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from lepton.errors import InputError
 from lepton.spec.report import Evaluation, Progress
+from lepton.spec.suggestions import unknown
 
 INTERVAL = 1.0
 """Seconds between two entries of training's metrics; evaluations are all tracked."""
@@ -125,8 +126,7 @@ def check_trackers(trackers: Sequence[str | Tracker]) -> None:
     for tracker in trackers:
         if isinstance(tracker, str):
             if tracker not in _PACKAGES:
-                known = ", ".join(_PACKAGES)
-                raise InputError(f"there is no tracker {tracker!r}; there are {known}")
+                raise InputError(unknown("tracker", tracker, _PACKAGES))
             if importlib.util.find_spec(_PACKAGES[tracker]) is None:
                 raise InputError(
                     f"tracker {tracker} needs a package that is not installed: pip install "

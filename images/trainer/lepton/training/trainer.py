@@ -12,6 +12,7 @@ from lepton.agents.agent import Agent
 from lepton.agents.files import save_in_all_formats
 from lepton.algorithms import make_learner
 from lepton.algorithms.learner import Workplace
+from lepton.checks import LARGEST_SEED, choice, finite, whole
 from lepton.distributed import join_group
 from lepton.environments.environment import Environment
 from lepton.errors import InputError, Interrupted
@@ -106,44 +107,45 @@ class Trainer:
         progress: bool | Console = True,
         trackers: Sequence[str | Tracker] = (),
     ) -> None:
+        for name, given, kind in (
+            ("environment", environment, Environment),
+            ("agent", agent, Agent),
+        ):
+            if not isinstance(given, kind):
+                raise InputError(
+                    f"{name} must be a lepton.{kind.__name__}, not {type(given).__name__}"
+                )
         if agent.action_space != environment.action_space:
             raise InputError(
                 f"the agent acts in {agent.action_space}, the environment takes "
                 f"{environment.action_space}"
             )
-        for name, value in {
-            "max_episodes": max_episodes,
-            "max_steps": max_steps,
-            "evaluation_episodes": evaluation_episodes,
-            "evaluate_every": evaluate_every,
-            "keep_checkpoints": keep_checkpoints,
-        }.items():
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be at least 1, not {value}")
-        if max_seconds is not None and max_seconds <= 0:
-            raise InputError(f"max_seconds must be more than 0, not {max_seconds}")
         self.environment = environment
         self.agent = agent
-        self.max_episodes = max_episodes
-        self.max_seconds = max_seconds
+        self.max_episodes = _whole_or_none("max_episodes", max_episodes)
+        self.max_seconds = None if max_seconds is None else finite("max_seconds", max_seconds)
+        if self.max_seconds is not None and self.max_seconds <= 0:
+            raise InputError(f"max_seconds must be more than 0, not {max_seconds}")
         no_limit = max_steps is None and max_episodes is None and max_seconds is None
-        self.max_steps = DEFAULT_MAX_STEPS if no_limit else max_steps
-        self.seed = seed
+        self.max_steps = DEFAULT_MAX_STEPS if no_limit else _whole_or_none("max_steps", max_steps)
+        self.seed = whole("seed", seed, least=0, most=LARGEST_SEED)
         self._saves_model = save_model
-        self._evaluation_episodes = evaluation_episodes
-        self._evaluate_every = evaluate_every
+        self._evaluation_episodes = whole("evaluation_episodes", evaluation_episodes)
+        self._evaluate_every = _whole_or_none("evaluate_every", evaluate_every)
         self._storage = Path(storage) if storage is not None else None
-        self._checkpoint_every = checkpoint_every
-        self._keep_checkpoints = keep_checkpoints
+        self._checkpoint_every = finite("checkpoint_every", checkpoint_every)
+        if self._checkpoint_every < 0:
+            raise InputError(f"checkpoint_every must be 0 or more, not {checkpoint_every}")
+        self._keep_checkpoints = whole("keep_checkpoints", keep_checkpoints)
         self._resume_from = Path(resume_from) if resume_from is not None else None
-        self._synchronisation = Synchronisation(synchronisation)
+        self._synchronisation = choice("synchronisation", Synchronisation, synchronisation)
         self._console = progress if isinstance(progress, Console) else Console(progress)
         check_trackers(trackers)
         self._trackers = trackers
         self._record = Record()
         self._resumption: Resumption | None = None
         self._evaluator: Evaluator | None = None
-        agent.bind(environment.observation_space, seed)
+        agent.bind(environment.observation_space, self.seed)
         agent.environment = environment.description()
 
     # The loop ------------------------------------------------------------------------------
@@ -409,6 +411,10 @@ class Trainer:
 
 class _RolloutAbandoned(Exception):  # noqa: N818
     """The process has to end sooner than the rollout would."""
+
+
+def _whole_or_none(name: str, value: object) -> int | None:
+    return None if value is None else whole(name, value)
 
 
 def _evaluation_line(evaluation: Evaluation) -> str:

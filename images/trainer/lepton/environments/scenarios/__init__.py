@@ -3,6 +3,7 @@
 Each has a function `scenario(**parameters) -> Scenario`.
 """
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -28,9 +29,13 @@ SCENARIOS = {
 """Module by name. The Gymnasium id is `lepton/<name>-v1`."""
 
 
+def scenario_function(name: str) -> Callable[..., Scenario[Any]]:
+    """What makes the scenario of this name; its arguments are the scenario's parameters."""
+    made: Callable[..., Scenario[Any]] = import_module(f"{__name__}.{SCENARIOS[name]}").scenario
+    return made
+
+
 def make_scenario(name: str, **parameters: Any) -> Scenario[Any]:
     """The scenario of this name. Raises TypeError for parameters that it does not have, and
     ValueError for values that it can't have."""
-    module = import_module(f"{__name__}.{SCENARIOS[name]}")
-    made: Scenario[Any] = module.scenario(**parameters)
-    return made
+    return scenario_function(name)(**parameters)
