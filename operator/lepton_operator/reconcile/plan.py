@@ -46,9 +46,11 @@ class LookUp:
     """The batch Job of this name."""
     pods_of: str | None = None
     """The pods of the training job of this name, whatever a cache has of them."""
+    workload_of: str | None = None
+    """What Kueue says of the batch Job of this UID. The answer may be queueing.ASKED_EVERY old."""
 
     def __bool__(self) -> bool:
-        named = (self.job, self.pods_of)
+        named = (self.job, self.pods_of, self.workload_of)
         return self.limits or self.nodes or bool(self.regions_of) or any(named)
 
 
