@@ -20,7 +20,7 @@ from lepton_operator.reconcile.observed import (
     PodView,
     WorkloadView,
 )
-from lepton_operator.reconcile.plan import LookUp
+from lepton_operator.reconcile.plan import LookUp, Wait
 from lepton_operator.reconcile.queueing import ASKED_EVERY
 from lepton_operator.reconcile.scheduling import REGION
 
@@ -46,8 +46,8 @@ class Lookups:
         self._clock = clock
         self._workloads: Resource | None = None
         """Kueue's, in the version that the API server prefers; None until it was asked."""
-        self._said: dict[str, tuple[float, WorkloadView | NoWorkload]] = {}
-        """What Kueue said lately, and when it was asked, by the batch Job's UID; oldest first."""
+        self._said: dict[Wait, tuple[float, WorkloadView | NoWorkload]] = {}
+        """What Kueue said lately of Jobs that wait, and when it was asked; the oldest first."""
 
     async def with_answers(self, wanted: LookUp, observed: Observed, namespace: str) -> Observed:
         """What was observed, and the answers."""
@@ -65,8 +65,8 @@ class Lookups:
             selected = {"labelSelector": f"{LABEL_JOB_NAME}={wanted.pods_of}"}
             pods = [PodView.from_object(i) async for i in self._list(PODS, namespace, **selected)]
             observed = replace(observed, pods=tuple(pods), pods_looked_up=True)
-        if wanted.workload_of is not None:
-            said = await self._said_by_kueue(namespace, wanted.workload_of)
+        if wanted.wait is not None:
+            said = await self._said_by_kueue(namespace, wanted.wait)
             observed = replace(observed, workload=said)
         if wanted.regions_of:
             observed = replace(observed, regions=await self._regions(wanted.regions_of))
@@ -80,17 +80,17 @@ class Lookups:
                 raise
             return ()
 
-    async def _said_by_kueue(self, namespace: str, uid: str) -> WorkloadView | NoWorkload:
-        """What Kueue says of a batch Job: a queued job is looked at far more often than Kueue
-        has news of it, so an answer is kept."""
+    async def _said_by_kueue(self, namespace: str, wait: Wait) -> WorkloadView | NoWorkload:
+        """Why a batch Job waits: a queued job is looked at far more often than Kueue has news of
+        it, so an answer is kept."""
         now, kept = self._clock(), ASKED_EVERY.total_seconds()
         while self._said and now - next(iter(self._said.values()))[0] >= kept:
             del self._said[next(iter(self._said))]
-        if uid in self._said and now - self._said[uid][0] < kept:
-            return self._said[uid][1]
-        said = await self._ask_kueue(namespace, uid)
-        self._said.pop(uid, None)
-        self._said[uid] = now, said
+        if wait in self._said and now - self._said[wait][0] < kept:
+            return self._said[wait][1]
+        said = await self._ask_kueue(namespace, wait.job_uid)
+        self._said.pop(wait, None)
+        self._said[wait] = now, said
         return said
 
     async def _ask_kueue(self, namespace: str, uid: str) -> WorkloadView | NoWorkload:

@@ -13,7 +13,7 @@ from lepton_operator.api.status import LeptonTrainingJobStatus
 from lepton_operator.reconcile.conditions import with_condition
 from lepton_operator.reconcile.gangs import holds
 from lepton_operator.reconcile.observed import NoWorkload, Told, WorkloadView
-from lepton_operator.reconcile.plan import EventNote, LookUp
+from lepton_operator.reconcile.plan import EventNote, LookUp, Wait
 from lepton_operator.reconcile.situation import Situation
 from lepton_operator.reconcile.text import one_line
 
@@ -37,30 +37,29 @@ def is_queued(situation: Situation) -> bool:
 
 def look_up(situation: Situation) -> LookUp | None:
     """What Kueue is to be asked, if anything."""
-    current = situation.current_job
-    if current is None or not _is_asked(situation) or situation.observed.workload is not None:
+    wait = _wait(situation)
+    if wait is None or situation.observed.workload is not None:
         return None
-    return LookUp(workload_of=current.uid) if _waited(situation) >= ASKED_AFTER else None
+    return LookUp(wait=wait) if situation.now >= wait.since + ASKED_AFTER else None
 
 
 def asked_again_in(situation: Situation) -> timedelta | None:
     """When Kueue is to be asked next; None while there is nothing to ask."""
-    if not _is_asked(situation):
+    wait = _wait(situation)
+    if wait is None:
         return None
-    left = ASKED_AFTER - _waited(situation)
+    left = wait.since + ASKED_AFTER - situation.now
     return left if left > timedelta(0) else ASKED_EVERY
 
 
-def _is_asked(situation: Situation) -> bool:
-    return is_queued(situation) and Gang.KUEUE in situation.settings.gangs
-
-
-def _waited(situation: Situation) -> timedelta:
-    """For how long the status has told that the Job waits."""
-    known = situation.status.condition(ConditionType.ADMITTED)
-    if known is None or known.status != "False":
-        return timedelta(0)
-    return situation.now - known.last_transition_time
+def _wait(situation: Situation) -> Wait | None:
+    """The wait that Kueue can say something of; it begins when the Job controller sees it."""
+    current = situation.current_job
+    if current is None or not is_queued(situation):
+        return None
+    if Gang.KUEUE not in situation.settings.gangs:
+        return None
+    return Wait(current.uid, current.suspended_time or situation.now)
 
 
 def with_admission(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from lepton_operator.app.lookups import Lookups
 from lepton_operator.engine.errors import ApiError
 from lepton_operator.reconcile.observed import MemoryLimits, NodeView, NoWorkload, Observed
-from lepton_operator.reconcile.plan import LookUp
+from lepton_operator.reconcile.plan import LookUp, Wait
 
 
 class Server:
@@ -144,13 +145,16 @@ class Clock:
         return self.now
 
 
-def asking(server: Server) -> tuple[Clock, Callable[[str], Any]]:
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def asking(server: Server) -> tuple[Clock, Callable[..., Any]]:
     """A clock, and what Kueue says of a Job at its time."""
     clock = Clock()
     lookups = Lookups(server, clock)  # type: ignore[arg-type]
 
-    def ask(uid: str = "u") -> Any:
-        wanted = LookUp(workload_of=uid)
+    def ask(uid: str = "u", since: datetime = SINCE) -> Any:
+        wanted = LookUp(wait=Wait(uid, since))
         return asyncio.run(lookups.with_answers(wanted, Observed(), "team")).workload
 
     return clock, ask
@@ -175,6 +179,15 @@ def test_kueue_is_asked_of_one_job_at_most_every_30_seconds():
     clock.now = 1030
     ask()
     assert server.requests.count(WORKLOADS) == 2
+
+
+def test_what_was_said_of_an_earlier_wait_is_not_said_of_the_next():
+    server = Server(**KUEUE)
+    _, ask = asking(server)
+    ask()
+    server.items["workloads"] = []
+    assert ask() is not NoWorkload.NOT_MADE
+    assert ask(since=SINCE + timedelta(seconds=20)) is NoWorkload.NOT_MADE
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])

@@ -23,7 +23,7 @@ from situations import (
 from lepton_operator.api.names import ConditionType, Phase, Reason
 from lepton_operator.api.scheduling import Gang
 from lepton_operator.reconcile.observed import GroupView, NoWorkload, WorkloadView
-from lepton_operator.reconcile.plan import Deletion, LookUp
+from lepton_operator.reconcile.plan import Deletion, LookUp, Wait
 
 ALL = replace(SETTINGS, gangs=frozenset(Gang))
 QUEUED = {"gang": "Kueue", "queue": "research"}
@@ -283,17 +283,9 @@ def test_pods_that_still_end_when_their_job_goes_on_are_no_failure():
     assert plan.status.attempts == []
 
 
-def waiting(seconds, **more):
-    """The status of a job that began to wait in its queue so long ago."""
-    admitted = {
-        "type": "Admitted",
-        "status": "False",
-        "reason": "Queued",
-        "message": "waits",
-        "lastTransitionTime": at(-seconds).isoformat(),
-    }
-    status = counted()
-    return status | {"conditions": [*status["conditions"], admitted]} | more
+def held(seconds):
+    """A Job that its queue has kept for so long."""
+    return batch_job(suspended=True, suspended_time=at(-seconds), started_time=None)
 
 
 def workload(*conditions, checks=(), uid="job-uid-1", created="2026-01-01T12:00:00Z"):
@@ -308,15 +300,13 @@ def workload(*conditions, checks=(), uid="job-uid-1", created="2026-01-01T12:00:
     }
 
 
-HELD = batch_job(suspended=True, suspended_time=NOW, started_time=None)
 NO_QUEUE = ("QuotaReserved", "False", "Inadmissible", "LocalQueue research doesn't exist")
 
 
-def plan_while_queued(*workloads, status=None, **more):
+def plan_while_queued(*workloads, **observed):
     """What is planned once Kueue was asked."""
-    said = WorkloadView.of_job(workloads, "job-uid-1")
-    job = queued_job(status or waiting(60))
-    return plan_for(job, **({"settings": ALL, "jobs": (HELD,), "workload": said} | more))
+    told = {"jobs": (held(60),), "workload": WorkloadView.of_job(workloads, "job-uid-1")}
+    return plan_for(queued_job(counted()), settings=ALL, **(told | observed))
 
 
 def told(plan):
@@ -327,12 +317,12 @@ def told(plan):
 
 
 def test_kueue_is_asked_when_a_job_waits_for_a_while_and_then_now_and_then():
-    new = plan_for(queued_job(counted()), settings=ALL, jobs=(HELD,))
-    assert (new.look_up, new.again_in) == (None, at(5) - NOW)
-    soon = plan_for(queued_job(waiting(2)), settings=ALL, jobs=(HELD,))
-    assert (soon.look_up, soon.again_in) == (None, at(3) - NOW)
-    asks = plan_for(queued_job(waiting(5)), settings=ALL, jobs=(HELD,))
-    assert asks.look_up == LookUp(workload_of="job-uid-1")
+    def after(seconds):
+        return plan_for(queued_job(counted()), settings=ALL, jobs=(held(seconds),))
+
+    assert (after(0).look_up, after(0).again_in) == (None, at(5) - NOW)
+    assert (after(2).look_up, after(2).again_in) == (None, at(3) - NOW)
+    assert after(5).look_up == LookUp(wait=Wait("job-uid-1", at(-5)))
     answered = plan_while_queued(workload(NO_QUEUE))
     assert (answered.look_up, answered.again_in) == (None, at(30) - NOW)
 
@@ -341,13 +331,13 @@ def test_kueue_is_asked_when_a_job_waits_for_a_while_and_then_now_and_then():
     ("spec", "observed"),
     [
         ({}, {"jobs": (batch_job(),), "pods": (pod(0), pod(1))}),
-        ({"suspend": True}, {"jobs": (HELD,)}),
-        ({}, {"jobs": (HELD,), "settings": SETTINGS}),
+        ({"suspend": True}, {"jobs": (held(60),)}),
+        ({}, {"jobs": (held(60),), "settings": SETTINGS}),
     ],
     ids=["it runs", "it is to rest", "Kueue is not there"],
 )
 def test_kueue_is_not_asked_where_it_has_nothing_to_say(spec, observed):
-    plan = plan_for(queued_job(waiting(60), **spec), **({"settings": ALL} | observed))
+    plan = plan_for(queued_job(counted(), **spec), **({"settings": ALL} | observed))
     assert plan.look_up is None
 
 
@@ -359,7 +349,10 @@ def test_what_keeps_a_job_in_its_queue_is_told_by_admitted_and_by_pods_ready():
         Reason.QUEUED,
         condition(plan, ConditionType.ADMITTED).message,
     )
-    assert not plan.urgent
+    kept = replace(queued_job(counted()), status=plan.status)
+    again = plan_for(kept, settings=ALL, jobs=(held(60),), workload=WorkloadView({}, ()))
+    assert again.status != plan.status
+    assert not again.urgent
 
 
 PREEMPTED = ("Evicted", "True", "Preempted", "Preempted to accommodate a workload (UID: 7)")
