@@ -122,17 +122,18 @@ def test_no_role_reaches(render: Render, resource: str) -> None:
     assert all(resource not in rule["resources"] for rule in rules(render()))
 
 
-def test_nodes_and_limits_are_only_read_and_not_watched(render: Render) -> None:
+def test_nodes_limits_and_kueues_workloads_are_only_read_and_not_watched(render: Render) -> None:
     seen = {
         resource: rule["verbs"]
         for rule in rules(render())
         for resource in rule["resources"]
-        if resource in ("nodes", "limitranges", "resourcequotas")
+        if resource in ("nodes", "limitranges", "resourcequotas", "workloads")
     }
     assert seen == {
         "nodes": ["get", "list"],
         "limitranges": ["list"],
         "resourcequotas": ["list"],
+        "workloads": ["list"],
     }
 
 

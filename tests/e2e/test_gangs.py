@@ -15,10 +15,12 @@ from support import condition, failed, until
 EMBEDDED = pytest.mark.skipif(EXISTING, reason="about the embedded cluster's API and its GPUs")
 
 
+def message(status, kind):
+    return next((c["message"] for c in status.get("conditions", ()) if c["type"] == kind), "")
+
+
 def ready_message(status):
-    return next(
-        (c["message"] for c in status.get("conditions", ()) if c["type"] == "PodsReady"), ""
-    )
+    return message(status, "PodsReady")
 
 
 @EMBEDDED
@@ -161,11 +163,67 @@ def test_others_find_groups_and_queues_as_their_documentation_says(jobs, stand_i
     )  # fmt: skip
     jobs.until("volcano", "says why it waits", lambda s: why["message"] in ready_message(s))
 
-    def let_run(suspend):
-        """What Kueue does when it admits a Job, and when it sends it back."""
-        body = json.dumps({"spec": {"suspend": suspend}})
-        jobs.kubectl("patch", "job", "queued-1", "--type=merge", "-p", body)
 
+class Kueue:
+    """Does to one Job what Kueue does when it keeps, admits and sends back."""
+
+    def __init__(self, jobs, job):
+        self.jobs, self.name = jobs, job["metadata"]["name"]
+        self.workload = f"job-{self.name}"
+        owner = {
+            "apiVersion": "batch/v1", "kind": "Job", "name": self.name,
+            "uid": job["metadata"]["uid"], "controller": True, "blockOwnerDeletion": True,
+        }  # fmt: skip
+        workload = {
+            "apiVersion": "kueue.x-k8s.io/v1beta1",
+            "kind": "Workload",
+            "metadata": {
+                "name": self.workload,
+                "labels": {"kueue.x-k8s.io/job-uid": owner["uid"]},
+                "ownerReferences": [owner],
+            },
+            "spec": {"queueName": "research"},
+        }
+        jobs.kubectl("create", "-f", "-", input=json.dumps(workload))
+
+    def patch(self, kind, name, body, *subresource):
+        arguments = (kind, name, "--type=merge", "-p", json.dumps(body), *subresource)
+        self.jobs.kubectl("patch", *arguments)
+
+    def says(self, **conditions):
+        """Set the Workload's conditions, each (status, reason, message)."""
+        time = "2026-01-01T00:00:00Z"
+        told = [
+            {"type": kind, "status": status, "reason": reason, "message": text,
+             "lastTransitionTime": time}
+            for kind, (status, reason, text) in conditions.items()
+        ]  # fmt: skip
+        status = {"status": {"conditions": told}}
+        self.patch("workloads.kueue.x-k8s.io", self.workload, status, "--subresource=status")
+
+    def admits(self, flavor):
+        """Let the Job run on the nodes of a flavor; None takes a label of an earlier one away."""
+        self.says(
+            QuotaReserved=("True", "QuotaReserved", "Quota reserved in ClusterQueue gpus"),
+            Admitted=("True", "Admitted", "The workload is admitted"),
+        )
+        template = {"spec": {"nodeSelector": flavor}}
+        self.patch("job", self.name, {"spec": {"suspend": False, "template": template}})
+
+    def sends_back(self):
+        """Preempt the Job, and make its template one that may be changed again."""
+        self.says(
+            QuotaReserved=("False", "Pending", "couldn't assign flavors to pod set main"),
+            Admitted=("False", "NoReservation", "The workload has no reservation"),
+            Evicted=("True", "Preempted", "Preempted to accommodate a workload (UID: 7)"),
+        )
+        self.patch("job", self.name, {"spec": {"suspend": True}})
+        self.patch("job", self.name, {"status": {"startTime": None}}, "--subresource=status")
+
+
+@EMBEDDED
+@pytest.mark.alone
+def test_a_queue_of_kueue_says_why_a_job_waits_and_on_which_nodes_it_runs(jobs, stand_ins):
     jobs.apply(
         "queued",
         command=["sleep", "3600"],
@@ -176,18 +234,31 @@ def test_others_find_groups_and_queues_as_their_documentation_says(jobs, stand_i
     job = jobs.get("job", "queued-1")
     assert job["spec"]["suspend"] is True
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "research"
-    let_run(suspend=False)
-    jobs.until("queued", "runs", lambda s: s["phase"] == "Running")
-    let_run(suspend=True)
-    status = jobs.until("queued", "waits again", lambda s: s["reason"] == "Queued")
-    assert "attempts" not in status
+    kueue = Kueue(jobs, job)
+    kueue.says(QuotaReserved=("False", "Inadmissible", "LocalQueue research doesn't exist"))
+    why = "waits in queue research of Kueue: LocalQueue research doesn't exist (Inadmissible)"
+    status = jobs.until("queued", "says why it waits", lambda s: why in message(s, "Admitted"))
+    assert (status["phase"], ready_message(status)) == ("Pending", message(status, "Admitted"))
+
     selector = "training.lepton.ai/job-name=queued"
+    kueue.admits({"kubernetes.io/os": "linux"})
+    jobs.until("queued", "runs", lambda s: s["phase"] == "Running")
+    pods = jobs.items("pods", selector)
+    assert [pod["spec"]["nodeSelector"] for pod in pods] == [{"kubernetes.io/os": "linux"}] * 2
+
+    kueue.sends_back()
+    why = "sent back: Preempted to accommodate a workload (UID: 7) (Preempted); couldn't assign"
+    status = jobs.until("queued", "says what happened", lambda s: why in message(s, "Admitted"))
+    assert status["reason"] == "Queued"
+    assert "attempts" not in status
     until("its pods are gone", lambda: not jobs.items("pods", selector))
-    let_run(suspend=False)
+    here = {"kubernetes.io/hostname": pods[0]["spec"]["nodeName"]}
+    kueue.admits({"kubernetes.io/os": None, **here})
     jobs.until("queued", "runs again", lambda s: s["phase"] == "Running")
+    assert [pod["spec"]["nodeSelector"] for pod in jobs.items("pods", selector)] == [here] * 2
     jobs.patch("queued", suspend=True)
     jobs.until("queued", "rests", lambda s: s["phase"] == "Suspended")
-    assert jobs.items("jobs", "training.lepton.ai/job-name=queued") == []
+    assert jobs.items("jobs", selector) == []
     jobs.patch("queued", suspend=False)
     status = jobs.until("queued", "waits in its queue", lambda s: s["reason"] == "Queued")
     assert (status["attempt"], status["restarts"]) == (1, 0)

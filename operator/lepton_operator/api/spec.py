@@ -21,6 +21,7 @@ from lepton_operator.api.fields import (
     Seconds,
 )
 from lepton_operator.api.scheduling import Scheduling
+from lepton_operator.api.volumes import Volume
 
 
 class ImagePullPolicy(StrEnum):
@@ -129,8 +130,8 @@ class PodTemplate(SpecModel):
     """Taints that the pods tolerate, as in a pod."""
     affinity: OpenObject | None = None
     """Affinity as in a pod."""
-    volumes: Annotated[list[OpenObject], Field(max_length=32)] = Field(default_factory=list)
-    """Volumes as in a pod."""
+    volumes: Annotated[list[Volume], Field(max_length=32)] = Field(default_factory=list)
+    """Volumes as in a pod, but for hostPath and for tokens that the API server takes."""
     volume_mounts: Annotated[list[OpenObject], Field(max_length=32)] = Field(default_factory=list)
     """Where the training container mounts them, as in a container."""
     runtime_class_name: ObjectName | None = None

@@ -3,19 +3,28 @@
 from lepton_operator.api import names
 from lepton_operator.api.scheduling import Gang
 from lepton_operator.engine.client import ApiError, Client
+from lepton_operator.engine.resources import Resource
 from lepton_operator.reconcile.gangs import POD_GROUPS
 
+KUEUE_GROUP = "kueue.x-k8s.io"
 PATHS = {
     **{gang: (f"/apis/{version}", "podgroups") for gang, version in POD_GROUPS.items()},
-    Gang.KUEUE: ("/apis/kueue.x-k8s.io", None),
+    Gang.KUEUE: (f"/apis/{KUEUE_GROUP}", None),
 }
-"""Where each one's API is described, and the resource that is needed there. Of Kueue we need no
-object, only that it is there, in whatever version."""
+"""Where each one's API is described, and the resource that is needed there. Kueue only has to be
+there, in whatever version."""
 
 
 async def offered_gangs(client: Client) -> frozenset[Gang]:
     """Whose API is there. Raises ApiError when the server does not answer."""
     return frozenset([gang for gang in PATHS if await _offers(client, *PATHS[gang])])
+
+
+async def kueues_workloads(client: Client) -> Resource:
+    """Workloads in the version that the API server prefers: v1beta2 from Kueue 0.15 on, v1beta1
+    before. Raises ApiError where there is no Kueue."""
+    group = await client.get(f"/apis/{KUEUE_GROUP}")
+    return Resource(KUEUE_GROUP, group["preferredVersion"]["version"], "workloads", "Workload")
 
 
 async def require_training_jobs(client: Client) -> None:

@@ -221,6 +221,9 @@ def keep_running(
     ending = suspension.job_to_end(situation)
     if ending is not None:
         return end_to_rest(situation, ending)
+    question = queueing.look_up(situation)
+    if question is not None:
+        return Plan(situation.status, look_up=question)
     status = deadlines.with_clock(with_what_is_seen(situation), situation)
     status = queueing.with_admission(status, situation)
     status = stalling.with_stall(status, stall, situation.now)
@@ -236,6 +239,7 @@ def keep_running(
         deadlines.active_time_left(status, situation) if status.active_since else None,
         deadlines.pending_time_left(situation),
         workers.time_to_end_together(situation),
+        queueing.asked_again_in(situation),
     )
     return Plan(
         status,

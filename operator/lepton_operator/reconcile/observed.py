@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from lepton.spec.report import LastWord, Progress
@@ -352,6 +353,67 @@ class NodeView:
 
 
 @dataclass(frozen=True)
+class Told:
+    """A condition of an object of somebody else's."""
+
+    true: bool
+    reason: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.reason})" if self.message else self.reason
+
+
+class NoWorkload(StrEnum):
+    """Why there is no word of Kueue's about a Job."""
+
+    NOT_MADE = "Kueue has made no Workload of it"
+    NOT_READABLE = "Kueue's Workloads can't be read"
+
+
+@dataclass(frozen=True)
+class WorkloadView:
+    """A Workload: what Kueue knows of a Job, and says of it.
+
+    https://kueue.sigs.k8s.io/docs/concepts/workload/; v1beta1 and v1beta2 say this the same way.
+    """
+
+    conditions: Mapping[str, Told]
+    """By type: QuotaReserved, Admitted, Evicted, Finished and others."""
+    checks: tuple[str, ...]
+    """Admission checks that are not ready, each with its state and what it says."""
+
+    @classmethod
+    def of_job(
+        cls, workloads: Iterable[Mapping[str, Any]], job_uid: str
+    ) -> "WorkloadView | NoWorkload":
+        """The newest of a batch Job, of objects as the API server sends them."""
+        owned = [
+            raw
+            for raw in workloads
+            for owner in raw["metadata"].get("ownerReferences") or ()
+            if owner.get("uid") == job_uid
+        ]
+        if not owned:
+            return NoWorkload.NOT_MADE
+        newest = max(owned, key=lambda raw: str(raw["metadata"].get("creationTimestamp")))
+        status = newest.get("status") or {}
+        return cls(
+            {
+                told["type"]: Told(
+                    told.get("status") == "True", told.get("reason", ""), told.get("message", "")
+                )
+                for told in status.get("conditions") or ()
+            },
+            tuple(
+                f"{check['name']}: {Told(False, check.get('state', ''), check.get('message', ''))}"
+                for check in status.get("admissionChecks") or ()
+                if check.get("state") != "Ready"
+            ),
+        )
+
+
+@dataclass(frozen=True)
 class Observed:
     """The children of one job as last seen, and what its pods said."""
 
@@ -391,5 +453,7 @@ class Observed:
     moment ago. Pods of it may not have been seen at all yet: their watch is another."""
     pods_looked_up: bool = False
     """Whether `pods` were looked up, as a plan asked."""
+    workload: WorkloadView | NoWorkload | None = None
+    """What Kueue says of the current batch Job; None unless a plan asked to look it up."""
     regions: Mapping[str, str | None] = field(default_factory=dict)
     """Regions of the nodes that a plan asked to look up; None for a node that has none."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from lepton_operator.api.names import Reason
@@ -33,6 +33,15 @@ class EventNote:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """A batch Job that waits in a queue of Kueue."""
+
+    job_uid: str
+    since: datetime
+    """What was said of it before is about another wait."""
+
+
+@dataclass(frozen=True)
 class LookUp:
     """What is read of the API server only where a plan depends on it."""
 
@@ -46,9 +55,11 @@ class LookUp:
     """The batch Job of this name."""
     pods_of: str | None = None
     """The pods of the training job of this name, whatever a cache has of them."""
+    wait: Wait | None = None
+    """Why this batch Job waits, by Kueue. The answer may be queueing.ASKED_EVERY old."""
 
     def __bool__(self) -> bool:
-        named = (self.job, self.pods_of)
+        named = (self.job, self.pods_of, self.wait)
         return self.limits or self.nodes or bool(self.regions_of) or any(named)
 
 

@@ -85,7 +85,7 @@ def _keeps(spec: LeptonTrainingJobSpec) -> bool:
 
 def volumes(job: TrainingJob, spec: LeptonTrainingJobSpec) -> list[Json]:
     """The pod's volumes."""
-    found = [dict(volume) for volume in spec.template.volumes]
+    found = [volume.to_json_object() for volume in spec.template.volumes]
     if not _users_own_temporary(spec):
         found.append({"name": TEMPORARY_VOLUME, "emptyDir": {}})
     if spec.shared_memory is not None:

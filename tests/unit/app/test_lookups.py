@@ -1,6 +1,8 @@
 """What is looked up, how often, and what happens without the right to."""
 
 import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -8,8 +10,8 @@ import pytest
 
 from lepton_operator.app.lookups import Lookups
 from lepton_operator.engine.errors import ApiError
-from lepton_operator.reconcile.observed import MemoryLimits, NodeView, Observed
-from lepton_operator.reconcile.plan import LookUp
+from lepton_operator.reconcile.observed import MemoryLimits, NodeView, NoWorkload, Observed
+from lepton_operator.reconcile.plan import LookUp, Wait
 
 
 class Server:
@@ -121,3 +123,89 @@ def test_a_batch_job_is_looked_up_by_its_name_and_may_not_be_there():
 def test_an_api_server_that_does_not_answer_is_asked_again_later():
     with pytest.raises(ApiError):
         answers(Server(status=503), LookUp(limits=True))
+
+
+# Kueue
+
+
+KUEUE = {
+    "kueue.x-k8s.io": [{"preferredVersion": {"version": "v1beta2"}}],
+    "workloads": [{"metadata": {"ownerReferences": [{"uid": "u"}]}, "status": {}}],
+}
+GROUP = "/apis/kueue.x-k8s.io"
+WORKLOADS = f"{GROUP}/v1beta2/namespaces/team/workloads"
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def asking(server: Server) -> tuple[Clock, Callable[..., Any]]:
+    """A clock, and what Kueue says of a Job at its time."""
+    clock = Clock()
+    lookups = Lookups(server, clock)  # type: ignore[arg-type]
+
+    def ask(uid: str = "u", since: datetime = SINCE) -> Any:
+        wanted = LookUp(wait=Wait(uid, since))
+        return asyncio.run(lookups.with_answers(wanted, Observed(), "team")).workload
+
+    return clock, ask
+
+
+def test_workloads_of_kueue_are_read_by_their_jobs_uid_in_the_version_that_is_preferred():
+    server = Server(**KUEUE)
+    _, ask = asking(server)
+    assert ask().conditions == {}
+    assert server.requests == [GROUP, WORKLOADS]
+    assert server.selected == "kueue.x-k8s.io/job-uid=u"
+    assert ask("another") is NoWorkload.NOT_MADE
+    assert server.requests == [GROUP, WORKLOADS, WORKLOADS]
+
+
+def test_kueue_is_asked_of_one_job_at_most_every_30_seconds():
+    server = Server(**KUEUE)
+    clock, ask = asking(server)
+    for clock.now in (1000, 1001, 1029):
+        ask()
+    assert server.requests.count(WORKLOADS) == 1
+    clock.now = 1030
+    ask()
+    assert server.requests.count(WORKLOADS) == 2
+
+
+def test_what_was_said_of_an_earlier_wait_is_not_said_of_the_next():
+    server = Server(**KUEUE)
+    _, ask = asking(server)
+    ask()
+    server.items["workloads"] = []
+    assert ask() is not NoWorkload.NOT_MADE
+    assert ask(since=SINCE + timedelta(seconds=20)) is NoWorkload.NOT_MADE
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])
+def test_without_an_answer_of_kueue_nothing_is_known_and_nothing_is_held_up(status):
+    server = Server(**KUEUE)
+    clock, ask = asking(server)
+    ask()
+    server.status = status
+    clock.now += 30
+    assert [ask(), ask()] == [NoWorkload.NOT_READABLE] * 2
+    assert server.requests == [GROUP, WORKLOADS, WORKLOADS]
+
+
+def test_a_version_of_kueue_that_is_served_no_more_is_looked_for_anew():
+    server = Server(**KUEUE)
+    clock, ask = asking(server)
+    ask()
+    for server.status in (404, None):
+        clock.now += 30
+        ask()
+    assert server.requests == [GROUP, WORKLOADS, WORKLOADS, GROUP, WORKLOADS]

@@ -22,8 +22,8 @@ from situations import (
 
 from lepton_operator.api.names import ConditionType, Phase, Reason
 from lepton_operator.api.scheduling import Gang
-from lepton_operator.reconcile.observed import GroupView
-from lepton_operator.reconcile.plan import Deletion
+from lepton_operator.reconcile.observed import GroupView, NoWorkload, WorkloadView
+from lepton_operator.reconcile.plan import Deletion, LookUp, Wait
 
 ALL = replace(SETTINGS, gangs=frozenset(Gang))
 QUEUED = {"gang": "Kueue", "queue": "research"}
@@ -281,3 +281,138 @@ def test_pods_that_still_end_when_their_job_goes_on_are_no_failure():
         job, settings=ALL, jobs=(batch_job(started_time=at(-2)),), pods=pods, now=at(60)
     )
     assert plan.status.attempts == []
+
+
+def held(seconds):
+    """A Job that its queue has kept for so long."""
+    return batch_job(suspended=True, suspended_time=at(-seconds), started_time=None)
+
+
+def workload(*conditions, checks=(), uid="job-uid-1", created="2026-01-01T12:00:00Z"):
+    """Kueue's Workload of the job's first attempt."""
+    names = ("type", "status", "reason", "message")
+    return {
+        "metadata": {"ownerReferences": [{"uid": uid}], "creationTimestamp": created},
+        "status": {
+            "conditions": [dict(zip(names, told, strict=True)) for told in conditions],
+            "admissionChecks": list(checks),
+        },
+    }
+
+
+NO_QUEUE = ("QuotaReserved", "False", "Inadmissible", "LocalQueue research doesn't exist")
+
+
+def plan_while_queued(*workloads, **observed):
+    """What is planned once Kueue was asked."""
+    told = {"jobs": (held(60),), "workload": WorkloadView.of_job(workloads, "job-uid-1")}
+    return plan_for(queued_job(counted()), settings=ALL, **(told | observed))
+
+
+def told(plan):
+    """What Admitted says after where the job waits."""
+    message = condition(plan, ConditionType.ADMITTED).message
+    assert message.startswith("Job job-1 waits in queue research of Kueue: ")
+    return message.partition("Kueue: ")[2]
+
+
+def test_kueue_is_asked_when_a_job_waits_for_a_while_and_then_now_and_then():
+    def after(seconds):
+        return plan_for(queued_job(counted()), settings=ALL, jobs=(held(seconds),))
+
+    assert (after(0).look_up, after(0).again_in) == (None, at(5) - NOW)
+    assert (after(2).look_up, after(2).again_in) == (None, at(3) - NOW)
+    assert after(5).look_up == LookUp(wait=Wait("job-uid-1", at(-5)))
+    answered = plan_while_queued(workload(NO_QUEUE))
+    assert (answered.look_up, answered.again_in) == (None, at(30) - NOW)
+
+
+@pytest.mark.parametrize(
+    ("spec", "observed"),
+    [
+        ({}, {"jobs": (batch_job(),), "pods": (pod(0), pod(1))}),
+        ({"suspend": True}, {"jobs": (held(60),)}),
+        ({}, {"jobs": (held(60),), "settings": SETTINGS}),
+    ],
+    ids=["it runs", "it is to rest", "Kueue is not there"],
+)
+def test_kueue_is_not_asked_where_it_has_nothing_to_say(spec, observed):
+    plan = plan_for(queued_job(counted(), **spec), **({"settings": ALL} | observed))
+    assert plan.look_up is None
+
+
+def test_what_keeps_a_job_in_its_queue_is_told_by_admitted_and_by_pods_ready():
+    plan = plan_while_queued(workload(NO_QUEUE))
+    assert told(plan) == "LocalQueue research doesn't exist (Inadmissible)"
+    ready = condition(plan, ConditionType.PODS_READY)
+    assert (ready.reason, ready.message) == (
+        Reason.QUEUED,
+        condition(plan, ConditionType.ADMITTED).message,
+    )
+    kept = replace(queued_job(counted()), status=plan.status)
+    again = plan_for(kept, settings=ALL, jobs=(held(60),), workload=WorkloadView({}, ()))
+    assert again.status != plan.status
+    assert not again.urgent
+
+
+PREEMPTED = ("Evicted", "True", "Preempted", "Preempted to accommodate a workload (UID: 7)")
+NO_ROOM = ("QuotaReserved", "False", "Pending", "insufficient unused quota for nvidia.com/gpu")
+RESERVED = ("QuotaReserved", "True", "QuotaReserved", "Quota reserved in ClusterQueue gpus")
+CHECKS = (
+    {"name": "budget", "state": "Ready", "message": "ok"},
+    {"name": "nodes", "state": "Pending", "message": "waiting for a ProvisioningRequest"},
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (workload(), "Kueue has not looked at it yet"),
+        (workload(NO_ROOM), "insufficient unused quota for nvidia.com/gpu (Pending)"),
+        (workload(("QuotaReserved", "False", "Pending", "")), "Pending"),
+        (
+            workload(PREEMPTED, NO_ROOM),
+            "sent back: Preempted to accommodate a workload (UID: 7) (Preempted);"
+            " insufficient unused quota for nvidia.com/gpu (Pending)",
+        ),
+        (
+            workload(PREEMPTED, ("QuotaReserved", "False", "Pending", PREEMPTED[3])),
+            "sent back: Preempted to accommodate a workload (UID: 7) (Preempted)",
+        ),
+        (
+            workload(("Evicted", "False", "QuotaReserved", "Previously: Preempted"), RESERVED,
+                     checks=CHECKS),
+            "it has its quota, and waits for admission checks"
+            " (nodes: waiting for a ProvisioningRequest (Pending))",
+        ),
+        (
+            workload(RESERVED, ("Admitted", "True", "Admitted", "admitted by gpus")),
+            "admitted, and about to start",
+        ),
+        (
+            workload(NO_ROOM, ("Finished", "True", "OutOfSync", "not in sync with its job")),
+            "finished, as Kueue has it: not in sync with its job (OutOfSync)",
+        ),
+    ],
+)  # fmt: skip
+def test_a_queued_job_says_what_kueue_says(found, text):
+    assert told(plan_while_queued(found)) == text
+
+
+def test_a_long_word_of_kueue_leaves_room_for_the_next():
+    long = ("Evicted", "True", "Preempted", "x" * 5000)
+    assert told(plan_while_queued(workload(long, NO_ROOM))).endswith("nvidia.com/gpu (Pending)")
+
+
+def test_the_newest_workload_of_this_very_job_is_read():
+    other = workload(NO_ROOM, uid="another", created="2026-01-01T13:00:00Z")
+    first = workload(NO_QUEUE, created="2026-01-01T11:00:00Z")
+    newest = workload(NO_ROOM, created="2026-01-01T12:00:00Z")
+    assert "insufficient" in told(plan_while_queued(newest, first, other))
+    assert "has made no Workload of it" in told(plan_while_queued(other))
+
+
+def test_a_workload_that_can_not_be_read_is_no_reason_to_stop():
+    plan = plan_while_queued(workload=NoWorkload.NOT_READABLE)
+    assert told(plan) == "Kueue's Workloads can't be read"
+    assert plan.again_in == at(30) - NOW

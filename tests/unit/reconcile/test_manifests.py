@@ -341,12 +341,15 @@ def test_the_label_of_domains_is_the_administrators():
 
 
 def test_pod_fields_pass_through_beside_the_operators():
+    token = {"path": "token", "audience": "sts.example.com", "expirationSeconds": 3600}
+    sources = [{"serviceAccountToken": token}, {"configMap": {"name": "settings"}}]
+    identity = {"name": "identity", "projected": {"defaultMode": 288, "sources": sources}}
     template = {
         "labels": {"team": "a"},
         "annotations": {"note": "b"},
         "nodeSelector": {"pool": "gpu"},
         "tolerations": [{"operator": "Exists"}],
-        "volumes": [{"name": "data", "emptyDir": {}}],
+        "volumes": [{"name": "data", "emptyDir": {}}, identity],
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
         "runtimeClassName": "nvidia",
         "serviceAccountName": "trainer",
@@ -358,7 +361,7 @@ def test_pod_fields_pass_through_beside_the_operators():
     assert metadata["annotations"] == {"note": "b"}
     for field in ("nodeSelector", "tolerations", "runtimeClassName", "serviceAccountName"):
         assert pod[field] == template[field]
-    assert template["volumes"][0] in pod["volumes"]
+    assert pod["volumes"][:2] == template["volumes"]
     assert template["volumeMounts"][0] in container_of(job)["volumeMounts"]
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
 
