@@ -16,6 +16,7 @@ from PIL import Image, ImageSequence
 
 from lepton import Agent, Environment, InputError, Trainer
 from lepton.agents.files import load_model
+from lepton.agents.header import TrainedIn
 from lepton.environments.scenarios import SCENARIOS
 from lepton.training import recording
 from lepton.training.recording import record
@@ -108,8 +109,8 @@ def test_train_shows_the_score_over_time_and_saves_and_watch_shows_the_agent(
     for file in files:
         assert (tmp_path / file).exists()
     header, _ = load_model(tmp_path / files[0])
-    assert header["environment"] == {"name": "lepton/safe-danger-v1", "parameters": {}}
-    assert header["hyperparameters"]["hiddenSizes"] == [8]
+    assert header.environment == TrainedIn(name="lepton/safe-danger-v1", parameters={})
+    assert header.hyperparameters["hiddenSizes"] == [8]
 
     output = lepton("watch", files[1], "--episodes", "2", "--seed", "7").output
     match = re.fullmatch(r"agent\.gif: 202 pictures, score (\S+), (\S+)\n", output)
