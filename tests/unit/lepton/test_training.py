@@ -12,7 +12,6 @@ from gymnasium import spaces
 from lepton import Agent, Environment, InputError, Trainer
 from lepton.environments.batched import BatchedVectorEnv
 from lepton.environments.scenario import Scenario
-from lepton.training.checkpoint import CheckpointFolder, from_bytes, to_bytes
 
 OFF_POLICY = {
     "replay_ratio": 0.05,
@@ -337,24 +336,6 @@ def test_checkpoints_of_another_run_are_refused(tmp_path: Path) -> None:
     other = make(storage=tmp_path, max_steps=256, seed=5, hyperparameters={"gamma": 0.9})
     with pytest.raises(InputError, match=r"of another run \(different: hyperparameters, seed\)"):
         other.train()
-
-
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = CheckpointFolder(tmp_path, keep=3)
-    for step in (1, 2, 3, 4, 5):
-        folder.write(step, to_bytes({"step": step}))
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert [int(name[11:-3]) for name in names] == [3, 4, 5]
-    (tmp_path / names[2]).write_bytes((tmp_path / names[2]).read_bytes()[:100])
-    data = folder.read_newest()
-    assert data is not None
-    assert from_bytes(data) == {"step": 4}
-    assert "is damaged" in capsys.readouterr().err
-    for name in names:
-        (tmp_path / name).write_bytes(b"")
-    assert folder.read_newest() is None
 
 
 def test_endless_episodes_are_refused_in_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
