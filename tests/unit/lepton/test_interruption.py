@@ -169,3 +169,57 @@ def test_a_stop_in_the_last_step_of_an_evaluation_is_seen_before_the_next_rollou
     parts = run(tmp_path / "parts", LEARNERS[4])
     assert steps.made[COPIES] == 80
     assert_same(whole, parts)
+
+
+SLOW = """
+import time
+from pathlib import Path
+import gymnasium
+
+class Slow(gymnasium.Env):
+    observation_space = gymnasium.spaces.Discrete(2)
+    action_space = gymnasium.spaces.Discrete(2)
+    evaluates = False
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 10
+        if seed is not None and seed >= 2**31 and Path("slow").exists():
+            self.evaluates = True
+            Path("evaluating").touch()
+        return 0, {}
+
+    def step(self, action):
+        if self.evaluates:
+            time.sleep(0.05)
+        else:
+            self.left -= 1
+        return 0, 1.0, self.left == 0, False, {}
+"""
+
+
+def test_all_workers_checkpoint_when_the_one_that_evaluates_has_to_end(
+    tmp_path: Path, workers: Callable[..., Any], eventually: Callable[..., Any]
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "slow").touch()
+    run = {
+        "environment": {"entryPoint": "slow:Slow", "count": 4},
+        "agent": {"hyperparameters": {"horizon": 16}},
+        "trainer": {"maxSteps": 1024},
+        "evaluation": {"episodes": 2, "everySteps": 500},
+    }
+    storage = tmp_path / "storage"
+    processes = workers(run, size=2, LEPTON_STORAGE=str(storage))
+    assert eventually((tmp_path / "evaluating").exists)
+    processes[0].process.terminate()
+    assert [process.wait() for process in processes] == [143, 143], processes[0].output
+    assert "stopped by SIGTERM at step 512; the next run goes on" in processes[0].output
+    kept = [path.name for path in (storage / "checkpoints").iterdir()]
+    assert kept == ["checkpoint-000000000000512.pt"]
+
+    (tmp_path / "slow").unlink()
+    processes = workers(run, size=2, LEPTON_STORAGE=str(storage))
+    assert [process.wait() for process in processes] == [0, 0], processes[0].output
+    assert "resumed from the checkpoint at step 512" in processes[0].output
+    assert (storage / "model/agent.pth").exists()

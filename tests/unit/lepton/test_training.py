@@ -286,6 +286,14 @@ def test_a_finished_run_with_a_higher_limit_goes_on(tmp_path: Path) -> None:
     assert longer.train().steps == 1024
 
 
+def test_a_finished_run_with_a_higher_limit_is_evaluated_again(tmp_path: Path) -> None:
+    make(storage=tmp_path, max_steps=512, threshold=10_000).train()
+    longer = make(storage=tmp_path, max_steps=2048, threshold=10_000)
+    longer.train()
+    # Five of the twenty are behind it; then one is due in each of the twelve updates.
+    assert longer._record.counters.evaluations == 4 + 12 + 1
+
+
 @pytest.mark.parametrize("place", ["", "checkpoints", "checkpoints/checkpoint-000000000000512.pt"])
 def test_a_run_begins_from_the_checkpoint_of_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
