@@ -1,6 +1,7 @@
 """Agents: their three parts, their actions, and their files."""
 
 import json
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,7 @@ def test_a_saved_agent_acts_the_same_when_loaded(
         reward_threshold=100,
         hyperparameters={"hidden_sizes": [16], "normalise_observations": True, **hyperparameters},
     )
+    agent.environment = {"name": "own:Task", "parameters": {"limit": math.inf, "sizes": [1, 2.5]}}
     moments = agent.network.perceptor.moments
     moments.mean.add_(0.3)  # type: ignore[union-attr, operator]
     path = tmp_path / f"agent{suffix}"
@@ -192,6 +194,7 @@ def test_a_saved_agent_acts_the_same_when_loaded(
     loaded = Agent.load_model(path)
     assert loaded.algorithm == algorithm
     assert loaded.reward_threshold == 100
+    assert loaded.environment == agent.environment
     assert loaded.hyperparameters == agent.hyperparameters
     assert type(loaded.hyperparameters) is type(agent.hyperparameters)
     observations = torch.randn(100, 4)
@@ -223,6 +226,7 @@ def test_files_that_are_not_a_model_are_refused_and_run_nothing(
     torch.save(good | {"state_dict": {"sparse": torch.zeros(3).to_sparse()}}, "sparse.pth")
     Path("text.pth").write_text("hello")
     Path("folder.pth").mkdir()
+    Path("folder.safetensors").mkdir()
     unread = "damaged or holds more than weights, so it is not loaded$"
     refused = {
         "truncated.pth": unread,
@@ -235,6 +239,7 @@ def test_files_that_are_not_a_model_are_refused_and_run_nothing(
         "numbers.pth": "holds something else than a header and weights",
         "sparse.pth": "holds something else than a header and weights",
         "folder.pth": "can't read model file folder.pth: Is a directory",
+        "folder.safetensors": "can't read model file folder.safetensors",
         "missing.pth": "does not exist",
     }
     for name, text in refused.items():

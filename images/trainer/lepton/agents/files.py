@@ -220,6 +220,8 @@ def _read_safetensors(path: Path) -> tuple[str, dict[str, Tensor]]:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except OSError as error:
+        raise InputError(f"can't read model file {path}: {error}") from None
     except Exception as error:
         raise InputError(f"model file {path} is damaged: {error}") from None
     if MARK not in metadata:

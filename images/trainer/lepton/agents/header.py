@@ -37,6 +37,7 @@ class _HeaderModel(BaseModel):
         populate_by_name=True,
         extra="forbid",
         frozen=True,
+        ser_json_inf_nan="constants",
         use_attribute_docstrings=True,
     )
 
