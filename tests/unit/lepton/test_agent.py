@@ -1,5 +1,7 @@
 """Agents: their three parts, their actions, and their files."""
 
+import json
+import math
 import pickle
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from torch.distributions import Categorical, Independent, Normal
 from lepton import Agent, InputError
 from lepton.agents.actuator import CategoricalActuator
 from lepton.agents.blueprints import make_actuator
+from lepton.agents.files import save_model
 from lepton.spec import Algorithm
 from lepton.spec.hyperparameters.ppo import PPOHyperparameters
 
@@ -248,6 +251,7 @@ def test_a_saved_agent_acts_the_same_when_loaded(
         reward_threshold=100,
         hyperparameters={"hidden_sizes": [16], "normalise_observations": True, **hyperparameters},
     )
+    agent.environment = {"name": "own:Task", "parameters": {"limit": math.inf, "sizes": [1, 2.5]}}
     moments = agent.network.perceptor.moments
     moments.mean.add_(0.3)  # type: ignore[union-attr, operator]
     path = tmp_path / f"agent{suffix}"
@@ -256,6 +260,7 @@ def test_a_saved_agent_acts_the_same_when_loaded(
     loaded = Agent.load_model(path)
     assert loaded.algorithm == algorithm
     assert loaded.reward_threshold == 100
+    assert loaded.environment == agent.environment
     assert loaded.hyperparameters == agent.hyperparameters
     assert type(loaded.hyperparameters) is type(agent.hyperparameters)
     observations = torch.randn(100, 4)
@@ -276,24 +281,124 @@ def test_files_that_are_not_a_model_are_refused_and_run_nothing(
     agent = Agent(spaces.Discrete(2), spaces.Box(-1, 1, (4,)))
     agent.save_model("good.pth")
     agent.save_model("good.safetensors")
+    good = torch.load("good.pth", weights_only=True)
     Path("truncated.pth").write_bytes(Path("good.pth").read_bytes()[:3000])
     Path("truncated.safetensors").write_bytes(Path("good.safetensors").read_bytes()[:500])
     Path("pickle.pth").write_bytes(pickle.dumps(Malicious()))
     torch.save({"code": Malicious()}, "code.pth")
     torch.save({"weight": torch.zeros(3)}, "foreign.pth")
+    torch.save(good | {"extra": 3}, "extra.pth")
+    torch.save(good | {"state_dict": {1: torch.zeros(3)}}, "numbers.pth")
+    torch.save(good | {"state_dict": {"sparse": torch.zeros(3).to_sparse()}}, "sparse.pth")
     Path("text.pth").write_text("hello")
+    Path("folder.pth").mkdir()
+    Path("folder.safetensors").mkdir()
+    unread = "damaged or holds more than weights, so it is not loaded$"
     refused = {
-        "truncated.pth": "damaged or holds more than weights",
+        "truncated.pth": unread,
         "truncated.safetensors": "is damaged",
-        "pickle.pth": "damaged or holds more than weights",
-        "code.pth": "damaged or holds more than weights",
-        "text.pth": "damaged or holds more than weights",
+        "pickle.pth": unread,
+        "code.pth": unread,
+        "text.pth": unread,
         "foreign.pth": "not made by lepton",
+        "extra.pth": "holds something else than a header and weights",
+        "numbers.pth": "holds something else than a header and weights",
+        "sparse.pth": "holds something else than a header and weights",
+        "folder.pth": "can't read model file folder.pth: Is a directory",
+        "folder.safetensors": "can't read model file folder.safetensors",
         "missing.pth": "does not exist",
     }
     for name, text in refused.items():
-        with pytest.raises(InputError, match=text):
+        with pytest.raises(InputError, match=text) as raised:
             Agent.load_model(name)
+        assert "weights_only" not in str(raised.value)
     assert not Path("owned").exists()
     with pytest.raises(InputError, match=r"must end in \.pth, \.safetensors or \.onnx"):
         agent.save_model("agent.pt")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_file_with_a_flipped_byte_is_refused_or_gives_back_what_was_saved(
+    tmp_path: Path, suffix: str
+) -> None:
+    agent = Agent(spaces.Discrete(2), spaces.Box(-1, 1, (4,)), hyperparameters={"hiddenSizes": [8]})
+    path = tmp_path / f"agent{suffix}"
+    agent.save_model(path)
+    good, saved = path.read_bytes(), agent.network.state_dict()
+    weights = max(saved.values(), key=Tensor.numel).numpy().tobytes()
+    counts = {good.index(weights) + 5, good.index(b"learningRate") + 15}
+    for place in counts | set(range(0, len(good), 97)):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
+        try:
+            loaded = Agent.load_model(path)
+        except InputError:
+            continue
+        assert place not in counts
+        assert loaded.hyperparameters == agent.hyperparameters
+        for name, tensor in loaded.network.state_dict().items():
+            assert torch.equal(tensor, saved[name]), place
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ("not json", "a header that is no JSON object"),
+        ("[" * 100_000, "a header that is no JSON object"),
+        ([], "a header that is no JSON object"),
+        ({"format": 1}, "has format 1, made by 'lepton .*'; this is lepton .* reads format 2"),
+        ({"format": 3, "unheardOf": 1}, "has format 3, made by"),
+        ({"actionSpace": ...}, "did not write: 'actionSpace': Field required"),
+        ({"environment": "x"}, "did not write: 'environment': "),
+        ({"environment": {"name": 5, "parameters": {}}}, "did not write: 'environment.name': "),
+        ({"environment": {"name": "x"}}, "did not write: 'environment.parameters': "),
+        (
+            {"environment": {"name": "x\x1b[2J", "parameters": {}}},
+            "'environment.name': .*can't be printed",
+        ),
+        (
+            {"environment": {"name": "x", "parameters": {"source": "os:system"}}},
+            "'environment.parameters': .*no environment has a parameter source",
+        ),
+        ({"ownParts": {"x": "y"}}, "did not write: 'ownParts.x.*'"),
+        ({"algorithm": "Magic"}, "did not write: 'algorithm': "),
+        ({"extra": 1}, "did not write: 'extra': "),
+        ({"rewardThreshold": 7}, r"is damaged: it does not hold what was saved \(the SHA-256"),
+        ({"sha256": ...}, r"is damaged: it does not hold what was saved \(the SHA-256"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_header_that_lepton_did_not_write_is_refused(
+    tmp_path: Path, change: Any, text: str
+) -> None:
+    agent = Agent(spaces.Discrete(2), spaces.Box(-1, 1, (4,)))
+    agent.save_model(tmp_path / "agent.pth")
+    content = torch.load(tmp_path / "agent.pth", weights_only=True)
+    if isinstance(change, dict):
+        header = json.loads(content["lepton"]) | change
+        change = {name: value for name, value in header.items() if value is not ...}
+    content["lepton"] = change if isinstance(change, str) else json.dumps(change)
+    torch.save(content, tmp_path / "agent.pth")
+    with pytest.raises(InputError, match=text):
+        Agent.load_model(tmp_path / "agent.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"action_space": {"type": "Foo"}}, "space of unknown type 'Foo'"),
+        ({"action_space": {}}, r"describes no space \(KeyError: 'type'\)"),
+        ({"action_space": {"type": "Discrete", "n": 0, "start": 0}}, "describes no space"),
+        ({"observation_space": {"type": "Tuple", "spaces": [3]}}, "describes no space"),
+        ({"hyperparameters": {"foo": 1}}, "agent.pth: hyperparameter foo is unknown to PPO"),
+        ({"hyperparameters": {"hiddenSizes": [8]}}, "does not fit its own header"),
+    ],
+    ids=str,
+)
+def test_a_header_of_what_cannot_be_is_refused(
+    tmp_path: Path, change: dict[str, Any], text: str
+) -> None:
+    agent = Agent(spaces.Discrete(2), spaces.Box(-1, 1, (4,)))
+    header = agent._header().model_copy(update=change)
+    save_model(tmp_path / "agent.pth", header, agent.network)
+    with pytest.raises(InputError, match=text):
+        Agent.load_model(tmp_path / "agent.pth")

@@ -16,6 +16,7 @@ from PIL import Image, ImageSequence
 
 from lepton import Agent, Environment, InputError, Trainer
 from lepton.agents.files import load_model
+from lepton.agents.header import TrainedIn
 from lepton.environments.scenarios import SCENARIOS
 from lepton.training import recording
 from lepton.training.recording import record
@@ -108,8 +109,8 @@ def test_train_shows_the_score_over_time_and_saves_and_watch_shows_the_agent(
     for file in files:
         assert (tmp_path / file).exists()
     header, _ = load_model(tmp_path / files[0])
-    assert header["environment"] == {"name": "lepton/safe-danger-v1", "parameters": {}}
-    assert header["hyperparameters"]["hiddenSizes"] == [8]
+    assert header.environment == TrainedIn(name="lepton/safe-danger-v1", parameters={})
+    assert header.hyperparameters["hiddenSizes"] == [8]
 
     output = lepton("watch", files[1], "--episodes", "2", "--seed", "7").output
     match = re.fullmatch(r"agent\.gif: 202 pictures, score (\S+), (\S+)\n", output)
@@ -240,6 +241,7 @@ def test_an_mp4_is_what_ffmpeg_makes_of_the_pictures(
         (["train", "lepton/CartPole", "--set", "gamma"], "--set gamma: write --set name=value"),
         (["train", "lepton/CartPole", "--set", "gamma=7"], "hyperparameter gamma: input should be"),
         (["watch", "missing.pth"], "model file missing.pth does not exist"),
+        (["watch", "/dev/null"], "damaged or holds more than weights, so it is not loaded"),
     ],
 )
 def test_mistakes_are_told_in_a_line(
@@ -261,6 +263,16 @@ def test_an_error_in_an_environment_of_ones_own_is_told_with_its_place(
     output = lepton("train", "bad:Bad", code=2).output
     text = "error: environment bad:Bad fails in reset(): RuntimeError: no map (bad.py:5 in reset)\n"
     assert output == text
+
+
+def test_an_output_that_cannot_be_is_told_before_training(
+    tmp_path: Path, lepton: Callable[..., Any]
+) -> None:
+    (tmp_path / "file").write_text("")
+    arguments = ("lepton/safe-danger", "--steps", "1000", "--output", "file")
+    assert lepton("train", *arguments, code=2).output.splitlines()[1:] == [
+        "error: can't write the model in file/model: Not a directory; choose another name"
+    ]
 
 
 def test_a_job_that_trains_by_the_command_has_a_last_word(
@@ -314,6 +326,18 @@ def test_a_recording_ends_even_where_episodes_do_not(
     agent = Agent(environment.action_space, environment.observation_space)
     made = record(agent, environment, tmp_path / "a.gif", episodes=3)
     assert (made.pictures, made.cut, made.scores) == (30, True, [])
+
+
+class Backwards(Endless):
+    metadata = {"render_modes": ["rgb_array"], "render_fps": -20}  # noqa: RUF012
+
+
+def test_a_recording_has_an_episode_and_a_pace(tmp_path: Path) -> None:
+    agent = Agent(spaces.Discrete(2), spaces.Discrete(2))
+    with pytest.raises(InputError, match="recording: episodes must be at least 1, not 0"):
+        record(agent, Environment(Endless), tmp_path / "a.gif", episodes=0)
+    with pytest.raises(InputError, match="render_fps -20, which is no number of pictures"):
+        record(agent, Environment(Backwards), tmp_path / "a.gif")
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,38 @@ def test_a_path_that_cannot_be_is_the_users_to_change(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["agent.pth", "file"]
 
 
+def train_in(storage: Path, save_model: bool) -> None:
+    environment = Environment(count=4)
+    agent = Agent(environment.action_space, hyperparameters={"horizon": 16, "epochs": 1})
+    settings: dict[str, Any] = {"evaluation_episodes": 2, "max_steps": 64, "progress": False}
+    Trainer(environment, agent, storage=storage, save_model=save_model, **settings).train()
+
+
+@pytest.mark.parametrize("save_model", [True, False])
+def test_a_folder_that_cannot_be_written_to_is_told_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_model: bool
+) -> None:
+    def collect(*_: Any) -> None:
+        raise AssertionError("training began")
+
+    monkeypatch.setattr("lepton.training.collector.Collector.collect", collect)
+    what, folder = ("the model", "model") if save_model else ("checkpoints", "checkpoints")
+    (tmp_path / "file").write_text("")
+    for storage, reason in (
+        (tmp_path / "file", "Not a directory; choose another name"),
+        (Path("/proc/here"), "No such file or directory; choose another name"),
+    ):
+        with pytest.raises(InputError, match=f"can't write {what} in {storage}/{folder}: {reason}"):
+            train_in(storage, save_model)
+
+    def fail(**_: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", fail)
+    with pytest.raises(InputError, match="Read-only file system; choose a folder that this"):
+        train_in(tmp_path, save_model)
+
+
 def test_training_goes_on_without_checkpoints_and_says_so_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -112,7 +112,7 @@ def test_an_onnx_file_says_what_made_it_and_not_where(tmp_path: Path) -> None:
     model = onnx.load(tmp_path / "agent.onnx")
     onnx.checker.check_model(model, full_check=True)
     assert [(p.key, json.loads(p.value)) for p in model.metadata_props] == [
-        ("lepton", load_model(tmp_path / "agent.pth")[0])
+        ("lepton", load_model(tmp_path / "agent.pth")[0].to_json_object())
     ]
     assert [
         d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim

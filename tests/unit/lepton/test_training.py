@@ -12,7 +12,6 @@ from gymnasium import spaces
 from lepton import Agent, Environment, InputError, Trainer
 from lepton.environments.batched import BatchedVectorEnv
 from lepton.environments.scenario import Scenario
-from lepton.training.checkpoint import CheckpointFolder, from_bytes, to_bytes
 
 OFF_POLICY = {
     "replay_ratio": 0.05,
@@ -287,6 +286,14 @@ def test_a_finished_run_with_a_higher_limit_goes_on(tmp_path: Path) -> None:
     assert longer.train().steps == 1024
 
 
+def test_a_finished_run_with_a_higher_limit_is_evaluated_again(tmp_path: Path) -> None:
+    make(storage=tmp_path, max_steps=512, threshold=10_000).train()
+    longer = make(storage=tmp_path, max_steps=2048, threshold=10_000)
+    longer.train()
+    # Five of the twenty are behind it; then one is due in each of the twelve updates.
+    assert longer._record.counters.evaluations == 4 + 12 + 1
+
+
 @pytest.mark.parametrize("place", ["", "checkpoints", "checkpoints/checkpoint-000000000000512.pt"])
 def test_a_run_begins_from_the_checkpoint_of_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
@@ -337,24 +344,6 @@ def test_checkpoints_of_another_run_are_refused(tmp_path: Path) -> None:
     other = make(storage=tmp_path, max_steps=256, seed=5, hyperparameters={"gamma": 0.9})
     with pytest.raises(InputError, match=r"of another run \(different: hyperparameters, seed\)"):
         other.train()
-
-
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = CheckpointFolder(tmp_path, keep=3)
-    for step in (1, 2, 3, 4, 5):
-        folder.write(step, to_bytes({"step": step}))
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert [int(name[11:-3]) for name in names] == [3, 4, 5]
-    (tmp_path / names[2]).write_bytes((tmp_path / names[2]).read_bytes()[:100])
-    data = folder.read_newest()
-    assert data is not None
-    assert from_bytes(data) == {"step": 4}
-    assert "is damaged" in capsys.readouterr().err
-    for name in names:
-        (tmp_path / name).write_bytes(b"")
-    assert folder.read_newest() is None
 
 
 def test_endless_episodes_are_refused_in_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def test_a_worker_serves_before_it_trains_reports_and_leaves_model_and_last_word
     assert word["model"]["path"] == "model/agent.pth"
     assert word["model"]["formats"] == ["pth", "safetensors", "onnx"]
     header, _ = load_model(storage / "model/agent.safetensors")
-    assert header["madeBy"].startswith("lepton ")
+    assert header.made_by.startswith("lepton ")
     assert Agent.load_model(storage / "model/agent.pth").reward_threshold == 100
     assert "default/test: PPO on lepton/CartPole-v1" in process.output
 

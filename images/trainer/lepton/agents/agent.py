@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lepton.agents import files
 from lepton.agents.actuator import Actuator
 from lepton.agents.blueprints import BLUEPRINTS, make_actuator, refuse_observations
+from lepton.agents.header import ModelHeader, OwnPart, TrainedIn
 from lepton.agents.network import AgentNetwork
 from lepton.checks import LARGEST_SEED, choice, finite, whole
 from lepton.environments.spaces import (
@@ -180,27 +181,27 @@ class Agent:
         """Write the model to a .pth, .safetensors or .onnx file; the SHA-256 of its bytes."""
         return files.save_model(Path(path), self._header(), self.network)
 
-    def _header(self) -> dict[str, Any]:
+    def _header(self) -> ModelHeader:
         if self.observation_space is None:
             raise InputError(NOT_BOUND)
-        parts = {
+        parts: dict[OwnPart, Any] = {
             "perceptor": self._perceptor,
             "decisionMaker": self._decision_maker,
             "actuator": self._actuator,
         }
-        return {
-            "algorithm": self.algorithm.value,
-            "rewardThreshold": self.reward_threshold,
-            "hyperparameters": self.hyperparameters.model_dump(mode="json", by_alias=True),
-            "observationSpace": space_to_json(self.observation_space),
-            "actionSpace": space_to_json(self.action_space),
-            "environment": self.environment,
-            "ownParts": {
+        return ModelHeader(
+            algorithm=self.algorithm,
+            reward_threshold=self.reward_threshold,
+            hyperparameters=self.hyperparameters.model_dump(mode="json", by_alias=True),
+            observation_space=space_to_json(self.observation_space),
+            action_space=space_to_json(self.action_space),
+            environment=TrainedIn(**self.environment) if self.environment else None,
+            own_parts={
                 name: f"{part.__module__}:{getattr(part, '__qualname__', type(part).__name__)}"
                 for name, part in parts.items()
                 if part is not None
             },
-        }
+        )
 
     @classmethod
     def load_model(
@@ -217,22 +218,29 @@ class Agent:
         Raises InputError for files that are damaged, foreign or need parts that are not given.
         """
         header, state = files.load_model(Path(path))
-        given = {"perceptor": perceptor, "decisionMaker": decision_maker, "actuator": actuator}
-        for part, name in header["ownParts"].items():
+        given: dict[OwnPart, Any] = {
+            "perceptor": perceptor,
+            "decisionMaker": decision_maker,
+            "actuator": actuator,
+        }
+        for part, name in header.own_parts.items():
             if given[part] is None:
                 keyword = "decision_maker" if part == "decisionMaker" else part
                 raise InputError(f"model file {path} has an own {part}: pass {keyword}={name}")
-        agent = cls(
-            space_from_json(header["actionSpace"]),
-            space_from_json(header["observationSpace"]),
-            algorithm=header["algorithm"],
-            reward_threshold=header["rewardThreshold"],
-            hyperparameters=header["hyperparameters"],
-            perceptor=perceptor,
-            decision_maker=decision_maker,
-            actuator=actuator,
-        )
-        agent.environment = header.get("environment")
+        try:
+            agent = cls(
+                space_from_json(header.action_space),
+                space_from_json(header.observation_space),
+                algorithm=header.algorithm,
+                reward_threshold=header.reward_threshold,
+                hyperparameters=header.hyperparameters,
+                perceptor=perceptor,
+                decision_maker=decision_maker,
+                actuator=actuator,
+            )
+        except InputError as error:
+            raise InputError(f"model file {path}: {error}") from None
+        agent.environment = header.environment.model_dump() if header.environment else None
         try:
             agent.network.load_state_dict(state)
         except RuntimeError as error:

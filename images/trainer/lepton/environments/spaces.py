@@ -1,6 +1,7 @@
 """Spaces: observations as flat float32 vectors, and spaces as JSON for the headers of files."""
 
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -180,7 +181,17 @@ def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
 
 
 def space_from_json(data: dict[str, Any]) -> spaces.Space[Any]:
-    """The space that `space_to_json` described."""
+    """The space that `space_to_json` described. Raises InputError for what describes none."""
+    try:
+        return _space_from_json(data)
+    except InputError:
+        raise
+    except Exception as error:  # Gymnasium's spaces raise of every kind
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        raise InputError(f"{reprlib.repr(data)} describes no space ({reason})") from None
+
+
+def _space_from_json(data: dict[str, Any]) -> spaces.Space[Any]:
     kind = data["type"]
     if kind == "Box":
         shape, dtype = tuple(data["shape"]), np.dtype(data["dtype"])
@@ -194,10 +205,10 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space[Any]:
     if kind == "MultiBinary":
         return spaces.MultiBinary(data["n"])
     if kind == "Tuple":
-        return spaces.Tuple([space_from_json(part) for part in data["spaces"]])
+        return spaces.Tuple([_space_from_json(part) for part in data["spaces"]])
     if kind == "Dict":
-        return spaces.Dict({name: space_from_json(part) for name, part in data["spaces"]})
-    raise InputError(f"space of unknown type {kind!r}")
+        return spaces.Dict({name: _space_from_json(part) for name, part in data["spaces"]})
+    raise InputError(f"space of unknown type {reprlib.repr(kind)}")
 
 
 def _bounds_to_json(bounds: NDArray[Any]) -> list[Any]:

@@ -1,5 +1,6 @@
 """Evaluation: the greedy policy in environments that training does not use."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,11 @@ class Evaluator:
         self._episodes = episodes
         self._batch: VectorEnv[Any, Any, Any] | None = None
 
-    def evaluate(self, seed: int) -> Evaluation:
+    def evaluate(self, seed: int, check: Callable[[], None] = lambda: None) -> Evaluation:
         """Mean and standard deviation of the episodes' rewards. The same seed gives the same
-        episodes. Raises InputError when episodes don't end."""
-        rewards = self.play(seed)
+        episodes. Calls `check`, which may raise, at each step. Raises InputError when episodes
+        don't end."""
+        rewards = self.play(seed, check)
         threshold, mean = self._agent.reward_threshold, float(rewards.mean())
         return Evaluation(
             episodes=len(rewards),
@@ -39,7 +41,9 @@ class Evaluator:
             passed=None if threshold is None else mean >= threshold,
         )
 
-    def play(self, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def play(
+        self, seed: int, check: Callable[[], None] = lambda: None
+    ) -> np.ndarray[Any, np.dtype[np.float64]]:
         """The scores of the episodes: the sums of their rewards where there is no other.
 
         Every environment plays its share of the episodes: to take those that end first would
@@ -55,6 +59,7 @@ class Evaluator:
         running, lengths = np.zeros(count), np.zeros(count, np.int64)
         rewards: list[float] = []
         while (shares > 0).any():
+            check()
             actions = self._agent.act_on_batch(self._agent.flatten(observations))
             # The reset step of NEXT_STEP environments has reward 0 and ends nothing.
             observations, reward, terminated, truncated, _ = self._batch.step(actions)

@@ -1,8 +1,10 @@
 """Recordings: an agent at work as a GIF, or as an MP4 where ffmpeg is there."""
 
+import contextlib
 import importlib
 import io
 import itertools
+import math
 import shutil
 import subprocess
 import tempfile
@@ -48,9 +50,11 @@ def record(
     """Let the agent play greedily, and write what it looks like to a .gif or .mp4 file.
 
     The same seed gives the same episodes. Raises InputError for an environment that does not fit
-    the agent or can't be drawn, another suffix, or an .mp4 without ffmpeg, and what
+    the agent or can't be drawn, no episodes, another suffix, or an .mp4 without ffmpeg, and what
     `write_atomically` raises.
     """
+    if episodes < 1:
+        raise InputError(f"recording: episodes must be at least 1, not {episodes}")
     path = Path(path)
     if path.suffix not in (".gif", ".mp4"):
         raise InputError(f"recording {path}: the name must end in .gif or .mp4")
@@ -64,7 +68,7 @@ def record(
     one = _drawn(environment)
     recording = Recording()
     try:
-        pace = float(one.metadata.get("render_fps") or DEFAULT_PACE)
+        pace = _pace(environment, one)
         pictures = _play(agent, environment, one, episodes, seed, recording)
         data = _gif(pictures, pace) if ffmpeg is None else _mp4(pictures, pace, ffmpeg)
     finally:
@@ -85,6 +89,18 @@ def _drawn(environment: Environment) -> Any:
     if one.render_mode != "rgb_array":
         raise InputError(refusal)
     return one
+
+
+def _pace(environment: Environment, one: Any) -> float:
+    """Pictures a second."""
+    told = one.metadata.get("render_fps") or DEFAULT_PACE
+    with contextlib.suppress(TypeError, ValueError):
+        if 0 < float(told) < math.inf:
+            return float(told)
+    raise InputError(
+        f"environment {environment.name} says render_fps {told!r}, which is no number of pictures "
+        "a second"
+    )
 
 
 def _play(

@@ -1,6 +1,5 @@
 """Resumption: what a run writes into its checkpoints, and how the next one goes on from it."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,22 @@ import lepton
 from lepton.agents.agent import Agent
 from lepton.algorithms.learner import Learner
 from lepton.distributed import WorkerGroup
+from lepton.environments.environment import Environment
 from lepton.environments.spaces import space_to_json
 from lepton.errors import InputError
-from lepton.training.checkpoint import CheckpointFolder, from_bytes, read_checkpoint, to_bytes
+from lepton.training.checkpoint import (
+    FORMAT,
+    CheckpointFolder,
+    CheckpointHeader,
+    from_bytes,
+    pack,
+    read_checkpoint,
+    to_bytes,
+    unpack,
+)
 from lepton.training.collector import StepCollector
 from lepton.training.generators import generators_state, restore_generators
 from lepton.training.record import Best, Record
-
-FORMAT = 2
-"""Of a checkpoint's contents."""
 
 
 @dataclass
@@ -68,22 +74,16 @@ class Resumption:
         return self.folder is not None and not self.folder.failed
 
     def _write(self, record: Record, workers: list[bytes]) -> None:
-        header = {
-            "format": FORMAT,
-            "madeBy": f"lepton {lepton.__version__}",
-            "configuration": self.configuration,
-            "record": record.to_json(),
-        }
         best = record.best
         state = {
-            "lepton": json.dumps(header),
             "network": self.agent.network.state_dict(),
             "learner": self.learner.state(),
             "best": None if best is None else [best.reward_mean, best.network],
             "workers": [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in workers],
         }
+        header = CheckpointHeader(configuration=self.configuration, record=record.to_json())
         assert self.folder is not None
-        self.folder.try_to_write(record.counters.steps, to_bytes(state))
+        self.folder.try_to_write(record.counters.steps, pack(header, state))
 
     def restore(self, fresh_seed: int) -> tuple[Record, bool] | None:
         """Go on from the newest checkpoint, if there is one; the record, and whether everything
@@ -96,8 +96,7 @@ class Resumption:
         data = group.share_bytes(self._newest() if group.is_first else None)
         if not data:
             return None
-        state = from_bytes(data)
-        header = json.loads(state["lepton"])
+        header, state = unpack(data)
         self._refuse_others(header)
         self.agent.network.load_state_dict(state["network"])
         workers = state["workers"]
@@ -105,7 +104,7 @@ class Resumption:
         if group.rank < len(workers):
             mine = from_bytes(workers[group.rank].numpy().tobytes())
         best = Best(*state["best"]) if state["best"] is not None else None
-        record = Record.from_json(header["record"], best, mine.get("recent", "[]"))
+        record = Record.from_json(header.record, best, mine.get("recent", "[]"))
         self.learner.restore(state["learner"], mine.get("learner"), mine.get("bulk"))
         if mine:
             seed = (fresh_seed + record.counters.steps) % 2**32
@@ -128,14 +127,14 @@ class Resumption:
         places = [self.folder.path if self.folder else None, self.begin_from]
         return " or ".join(str(place) for place in places if place is not None)
 
-    def _refuse_others(self, header: dict[str, Any]) -> None:
-        if header["format"] != FORMAT:
+    def _refuse_others(self, header: CheckpointHeader) -> None:
+        if header.format != FORMAT:
             raise InputError(
-                f"the checkpoints in {self._places} have format {header['format']}, made by "
-                f"{header['madeBy']}; this is lepton {lepton.__version__}, which reads format "
+                f"the checkpoints in {self._places} have format {header.format}, made by "
+                f"{header.made_by}; this is lepton {lepton.__version__}, which reads format "
                 f"{FORMAT}: use another storage, or delete them"
             )
-        theirs = header["configuration"]
+        theirs = header.configuration
         different = [n for n, value in self.configuration.items() if value != theirs.get(n)]
         if different:
             raise InputError(
@@ -144,11 +143,14 @@ class Resumption:
             )
 
 
-def run_configuration(environment: str, count: int, agent: Agent, seed: int) -> dict[str, Any]:
+def run_configuration(
+    environment: Environment, count: int, agent: Agent, seed: int
+) -> dict[str, Any]:
     """What must be the same in a run that goes on from another's checkpoint."""
     assert agent.observation_space is not None
     return {
-        "environment": environment,
+        "environment": environment.name,
+        "environmentParameters": environment.description()["parameters"],
         "count": count,
         "algorithm": agent.algorithm.value,
         "hyperparameters": agent.hyperparameters.model_dump(mode="json", by_alias=True),

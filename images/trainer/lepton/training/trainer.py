@@ -2,14 +2,15 @@
 
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from lepton.agents.agent import Agent
-from lepton.agents.files import save_in_all_formats
+from lepton.agents.files import make_folder, save_in_all_formats
 from lepton.algorithms import make_learner
 from lepton.algorithms.learner import Workplace
 from lepton.checks import LARGEST_SEED, choice, finite, whole
@@ -24,7 +25,7 @@ from lepton.training.collect import make_collector
 from lepton.training.collector import Episodes
 from lepton.training.console import Console, duration
 from lepton.training.evaluation import Evaluator
-from lepton.training.generators import seed_generators
+from lepton.training.generators import generators_state, restore_generators, seed_generators
 from lepton.training.interruption import STOP
 from lepton.training.processor import set_threads
 from lepton.training.record import Record
@@ -33,10 +34,13 @@ from lepton.training.tracking import Tracker, Tracking, check_trackers
 
 EVALUATIONS = 20
 """Evaluations in a run with a threshold, unless told how often."""
-MAX_ROLLOUT_WAIT = 5.0
-"""Seconds after SIGTERM for which a rollout may go on; then it is given up and made again."""
+MAX_WAIT = 5.0
+"""Seconds after SIGTERM for which a rollout or an evaluation may go on; then it is given up, and
+made again by the run that goes on."""
 SLOW_ROLLOUT = 0.5
 """Seconds from which on a rollout is thought able to outlast that wait."""
+CHECKPOINTS, MODEL = "checkpoints", "model/agent.pth"
+"""Where they lie in the storage."""
 SEED_STRIDE = 1_000_003
 """Seeds of ranks and evaluations lie this far apart: environments of a batch use seed + row."""
 
@@ -169,7 +173,7 @@ class Trainer:
         self._prepare()
         self._resume()
         self._last_checkpoint = self._last_count = time.monotonic()
-        slow = False
+        slow = True  # until it is known
         while not self._is_done():
             # To go back to, should the rollout be given up.
             before = None
@@ -178,20 +182,13 @@ class Trainer:
             rollout_begin = time.monotonic()
             try:
                 rollout, episodes = self._collector.collect(self._check_interruption)
-            except _RolloutAbandoned:
+            except _Abandoned:
                 if self._resumption is not None and before is not None:
                     self._resumption.save_alone(self._record, before)
                 raise self._interrupted() from None
             slow = time.monotonic() - rollout_begin > SLOW_ROLLOUT
             self._record.metrics = self._learner.learn(rollout, self._share_done())
-            stop, checkpoint = self._count(episodes)
-            if self._evaluation_is_due():
-                self._evaluate_and_keep_best()
-            self._tell()
-            if stop or checkpoint:
-                self._save_checkpoint()
-            if stop:
-                raise self._interrupted()
+            self._round_off(*self._count(episodes))
         return self._finish(time.monotonic() - begin)
 
     def evaluate(self) -> Evaluation:
@@ -205,12 +202,14 @@ class Trainer:
     def _prepare(self) -> None:
         group, agent = self._group, self.agent
         REPORTER.start()
+        if group.is_first:
+            self._make_folders()
         agent.network.to(group.device)
         set_threads(agent.network)
         rank_seed = (self.seed + group.rank * SEED_STRIDE) % 2**32
         seed_generators(rank_seed)
         count = self.environment.count or agent.hyperparameters.environments
-        configuration = run_configuration(self.environment.name, count, agent, self.seed)
+        configuration = run_configuration(self.environment, count, agent, self.seed)
         storage = self._storage or Path()
         if group.is_first:
             self._tracking = Tracking(self._trackers, storage, configuration)
@@ -225,7 +224,7 @@ class Trainer:
         has = [self._storage is not None, self._resume_from is not None]
         stores, resumes = group.share(torch.tensor(has, device=group.device)).tolist()
         if stores or resumes:
-            folder = CheckpointFolder(storage / "checkpoints", self._keep_checkpoints)
+            folder = CheckpointFolder(storage / CHECKPOINTS, self._keep_checkpoints)
             self._resumption = Resumption(
                 folder if stores else None,
                 self._resume_from,
@@ -238,6 +237,14 @@ class Trainer:
         counters = self._record.counters
         REPORTER.update(counters.steps, self.max_steps, counters.episodes, self.max_episodes)
 
+    def _make_folders(self) -> None:
+        """An unusable storage is told before training, not with the model lost."""
+        storage = self._storage or Path()
+        if self._saves_model:
+            make_folder((storage / MODEL).parent, "the model")
+        if self._storage is not None:
+            make_folder(storage / CHECKPOINTS, "checkpoints")
+
     def _resume(self) -> None:
         """Go on from the newest checkpoint, if there is one."""
         fresh_seed = self.seed + self._group.rank * SEED_STRIDE
@@ -245,11 +252,14 @@ class Trainer:
         if found is None:
             return
         self._record, exact = found
+        counters = self._record.counters
+        # With a higher limit, fewer evaluations are behind us than there were.
+        counters.next_evaluation = min(counters.next_evaluation, self._evaluations_passed() + 1)
         if self._group.is_first:
             how = "" if exact else " (environments begin new episodes)"
-            steps = self._record.counters.steps
-            self._console.say(f"resumed from the checkpoint at step {steps:,}{how}")
-        self._tell()
+            self._console.say(f"resumed from the checkpoint at step {counters.steps:,}{how}")
+        # Its evaluation may have been given up.
+        self._round_off(stop=False, checkpoint=False)
 
     def _is_done(self) -> bool:
         return self._share_done() >= 1.0 or self._record.counters.reached
@@ -296,21 +306,37 @@ class Trainer:
         return stop > 0, checkpoint > 0
 
     def _check_interruption(self) -> None:
-        if STOP.requested and STOP.age > MAX_ROLLOUT_WAIT:
-            raise _RolloutAbandoned
+        if STOP.requested and STOP.age > MAX_WAIT:
+            raise _Abandoned
 
-    def _evaluation_is_due(self) -> bool:
-        counters = self._record.counters
+    def _round_off(self, stop: bool, checkpoint: bool) -> None:
+        """What follows upon an update: evaluate if it is time, tell, write a checkpoint if asked
+        to, and stop if asked to. An evaluation that is given up leaves no trace."""
+        record = self._record
+        if (passed := self._evaluations_passed()) >= record.counters.next_evaluation:
+            counters, best, generators = replace(record.counters), record.best, generators_state()
+            record.counters.next_evaluation = passed + 1
+            try:
+                self._evaluate_and_keep_best()
+                asked = torch.tensor([float(STOP.requested)], device=self._group.device)
+                stop = stop or bool(self._group.sum(asked) > 0)  # it may have taken long
+            except _Abandoned:
+                record.counters, record.best = counters, best
+                restore_generators(generators)
+                stop = True
+        self._tell()
+        if stop or checkpoint:
+            self._save_checkpoint()
+        if stop:
+            raise self._interrupted()
+
+    def _evaluations_passed(self) -> int:
+        """How many evaluations are due before this step, or at it."""
         if self._evaluate_every is not None:
-            passed = counters.steps // self._evaluate_every
-        elif self.agent.reward_threshold is not None:
-            passed = int(self._share_done() * EVALUATIONS)
-        else:
-            return False
-        if passed < counters.next_evaluation:
-            return False
-        counters.next_evaluation = passed + 1
-        return True
+            return self._record.counters.steps // self._evaluate_every
+        if self.agent.reward_threshold is not None:
+            return int(self._share_done() * EVALUATIONS)
+        return 0
 
     def _evaluate_and_keep_best(self) -> None:
         """Evaluate; what reaches the threshold must do so again on other episodes, since the best
@@ -327,22 +353,27 @@ class Trainer:
         record.metrics["evaluation_reward_mean"] = evaluation.reward_mean
 
     def _evaluate_together(self) -> Evaluation:
-        """The first process evaluates; all learn the result, since decisions depend on it."""
+        """The first process evaluates; all learn the result, since decisions depend on it.
+        Raises _Abandoned in all of them when the first has to end."""
         counters = self._record.counters
         counters.evaluations += 1
-        data: bytes | None = None
+        data = b""
         if self._group.is_first:
-            evaluation = self._evaluate(counters.evaluations)
-            self._tracking.evaluation(counters.steps, evaluation)
-            data = evaluation.to_json().encode()
-        return Evaluation.model_validate_json(self._group.share_bytes(data))
+            with suppress(_Abandoned):
+                evaluation = self._evaluate(counters.evaluations, self._check_interruption)
+                self._tracking.evaluation(counters.steps, evaluation)
+                data = evaluation.to_json().encode()
+        data = self._group.share_bytes(data)
+        if not data:
+            raise _Abandoned
+        return Evaluation.model_validate_json(data)
 
-    def _evaluate(self, seed_index: int) -> Evaluation:
+    def _evaluate(self, seed_index: int, check: Callable[[], None] = lambda: None) -> Evaluation:
         if self._evaluator is None:
             self._evaluator = Evaluator(self.environment, self.agent, self._evaluation_episodes)
         # Far from the seeds of training, for every rank.
         seed = (2**31 + self.seed + seed_index * SEED_STRIDE) % 2**32
-        return self._evaluator.evaluate(seed)
+        return self._evaluator.evaluate(seed, check)
 
     def _tell(self) -> None:
         counters, found = self._record.counters, self._record.metrics
@@ -360,7 +391,10 @@ class Trainer:
         self._save_checkpoint()
         if record.best is not None:
             self.agent.network.load_state_dict(record.best.network)
-        evaluation = record.confirmation or self._evaluate_together()
+        try:
+            evaluation = record.confirmation or self._evaluate_together()
+        except _Abandoned:
+            raise self._interrupted() from None
         model = self._save_model() if self._saves_model and self._group.is_first else None
         record.metrics["evaluation_reward_mean"] = evaluation.reward_mean
         REPORTER.evaluation, REPORTER.model = evaluation, model
@@ -379,11 +413,10 @@ class Trainer:
         return result
 
     def _save_model(self) -> SavedModel:
-        path = Path("model/agent.pth")
         digest, formats = save_in_all_formats(
-            self.agent.save_model, (self._storage or Path()) / path
+            self.agent.save_model, (self._storage or Path()) / MODEL
         )
-        return SavedModel(path=str(path), sha256=digest, formats=formats)
+        return SavedModel(path=MODEL, sha256=digest, formats=formats)
 
     def _save_checkpoint(self) -> None:
         if self._resumption is not None:
@@ -409,8 +442,8 @@ class Trainer:
         self._group.close()
 
 
-class _RolloutAbandoned(Exception):  # noqa: N818
-    """The process has to end sooner than the rollout would."""
+class _Abandoned(Exception):  # noqa: N818
+    """The process has to end sooner than the rollout or the evaluation would."""
 
 
 def _whole_or_none(name: str, value: object) -> int | None:
