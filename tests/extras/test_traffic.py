@@ -38,5 +38,5 @@ def test_own_networks_are_absolute_paths(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_unknown_network_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(InputError, match="no network 'crossing'; sumo-rl has 2way-single-inter"):
+    with pytest.raises(InputError, match="network crossing is unknown to sumo-rl; it has 2way-s"):
         Environment(TRAFFIC, network="crossing")

@@ -52,7 +52,7 @@ def traffic(network: str = "single-intersection", **parameters: Any) -> Env:
     networks = Path(package.__file__ or "").parent / "nets"
     folder = networks / network
     if not any(folder.glob("*.net.xml")):
-        known = sorted(path.parent.name for path in networks.glob("*/*.net.xml"))
+        known = sorted({path.parent.name for path in networks.glob("*/*.net.xml")})
         raise InputError(unknown("network", network, known, owner="sumo-rl"))
     files = {
         argument: str(folder / parameters.pop(argument, min(folder.glob(pattern)).name))
