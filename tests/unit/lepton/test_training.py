@@ -25,6 +25,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "PPO": {"epochs": 2},
     "DQN": OFF_POLICY | {"exploration_steps": 1000},
     "SAC": OFF_POLICY,
+    "PQN": {"epochs": 2, "hidden_sizes": [16]},
+    "QLearning": {},
 }
 """Hyperparameters with which a thousand steps take a moment."""
 
@@ -210,6 +212,9 @@ class Place(NamedTuple):
         ("DQN", None, {"distribution": "QuantileRegression", "double": False, "atoms": 5}),
         ("SAC", Sliders, {}),
         ("SAC", Sliders, {"normalise_observations": True}),
+        ("PQN", None, {}),
+        ("PQN", None, {"normalise_observations": True}),
+        ("QLearning", "lepton/safe-danger", {}),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
