@@ -75,6 +75,30 @@ def test_training_ends_with_the_update_that_reaches_max_episodes() -> None:
     assert 20 <= result.episodes < 40
 
 
+def test_training_ends_with_the_update_that_reaches_max_seconds_over_all_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock:
+        """A second passes whenever it is looked at."""
+
+        now = 0.0
+
+        def monotonic(self) -> float:
+            self.now += 1.0
+            return self.now
+
+    monkeypatch.setattr("lepton.training.trainer.time", Clock())
+    updates = []
+    for limit in (20, 50, 50):
+        trainer = make(storage=tmp_path, max_seconds=limit)
+        result = trainer.train()
+        spent = trainer._record.counters.seconds
+        # An update looks at the clock a few times.
+        assert limit <= spent < limit + 6
+        updates.append(result.steps // 128)
+    assert 1 < updates[0] < updates[1] == updates[2]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_cartpole_is_solved_with_the_defaults(seed: int) -> None:
     environment = Environment()
