@@ -3,6 +3,7 @@
 One process a GPU, or a pod without GPUs; torchrun's environment variables say which it is.
 """
 
+import itertools
 import os
 import socket
 import sys
@@ -10,12 +11,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from lepton.errors import PeerLostError, TrainingError
+from lepton.heartbeat import Heartbeat
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
 
 RENDEZVOUS_TIMEOUT = timedelta(minutes=30)
 """Pods of a job may wait for each other's images and volumes."""
@@ -26,10 +32,17 @@ NAME_TIMEOUT = 600.0
 class WorkerGroup:
     """This process among its peers. With one process everything is a no-op."""
 
-    def __init__(self, rank: int = 0, size: int = 1, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        rank: int = 0,
+        size: int = 1,
+        device: str = "cpu",
+        heartbeat: Heartbeat | None = None,
+    ) -> None:
         self.rank = rank
         self.size = size
         self.device = torch.device(device)
+        self._heartbeat = heartbeat
 
     @property
     def is_first(self) -> bool:
@@ -89,20 +102,34 @@ class WorkerGroup:
                 error
             )
 
-    def close(self) -> None:
-        """Leave the group."""
+    def close(self, *, failed: bool = False) -> None:
+        """Leave the group. Others end soon after, if this process `failed`."""
+        global _joined
+        _joined = None
+        if self._heartbeat is not None:
+            self._heartbeat.stop(failed=failed)
+            self._heartbeat = None
         if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+
+_groups = itertools.count()
+"""Numbers the groups that this process and its peers make one after another."""
+_joined: WorkerGroup | None = None
+"""The group that `join_group` made, until it is closed."""
 
 
 def join_group() -> WorkerGroup:
     """Join the group that the environment describes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT).
 
     Uses the group that the program has made already, if any. Without WORLD_SIZE above 1 the
-    process is alone. Raises TrainingError when the first worker can't be found.
+    process is alone. Raises TrainingError when the first worker can't be found. Afterwards this
+    process ends when another falls silent, unless the program made the group: then its timeouts
+    hold.
     """
+    global _joined
     if dist.is_available() and dist.is_initialized():
-        return WorkerGroup(dist.get_rank(), dist.get_world_size(), _device())
+        return _joined or WorkerGroup(dist.get_rank(), dist.get_world_size(), _device())
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size <= 1:
         return WorkerGroup(device=_device())
@@ -112,19 +139,37 @@ def join_group() -> WorkerGroup:
         _wait_for_name(os.environ["MASTER_ADDR"])
     if device != "cpu":
         torch.cuda.set_device(torch.device(device))
+    heartbeat = None
     try:
+        store = _rendezvous(rank, size)
+        heartbeat = Heartbeat(store.clone(), rank, size)
         dist.init_process_group(
             backend="gloo" if device == "cpu" else "nccl",
-            init_method="env://",
+            store=store,
             rank=rank,
             world_size=size,
             timeout=RENDEZVOUS_TIMEOUT,
         )
     except (RuntimeError, dist.DistError) as error:
+        if heartbeat is not None:
+            heartbeat.stop(failed=True)
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "no reason given"
         raise PeerLostError(f"no rendezvous of {size} processes at {address}: {reason}") from error
-    return WorkerGroup(rank, size, device)
+    _joined = WorkerGroup(rank, size, device, heartbeat)
+    return _joined
+
+
+def _rendezvous(rank: int, size: int) -> "Store":
+    from torch._C._distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    served, _, _ = next(rendezvous("env://", rank, size, timeout=RENDEZVOUS_TIMEOUT))
+    # torchrun's store outlives a group, whose addresses the next one must not take for its own.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = PrefixStore(f"lepton-{attempt}-{next(_groups)}", served)
+    store.set_timeout(RENDEZVOUS_TIMEOUT)
+    return store
 
 
 def _device() -> str:

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from figures import Figure, Report, at_least, at_most, spread
 
 from lepton.environments.scenarios import SCENARIOS
-from library import cartpole, learning, ranks, stepping
+from library import cartpole, gpu, learning, ranks, stepping
 from library.runs import ROOT, run
 
-PARTS = ("import", "cartpole", "stepping", "ranks", "learning", "scenarios")
+PARTS = ("import", "cartpole", "stepping", "ranks", "gpu", "learning", "scenarios")
 CARTPOLE_SEEDS = 10
 
 
@@ -71,6 +71,8 @@ def main() -> int:
         measure_stepping(report)
     if "ranks" in parts:
         ranks.measure(report, rounds=3)
+    if "gpu" in parts:
+        gpu.measure(report, rounds=3)
     if "learning" in parts:
         learning.measure_tasks(report, options.seeds, options.jobs)
     if "scenarios" in parts:

@@ -1,5 +1,6 @@
 """PQN and QLearning: returns, exploration, tables, and what they refuse."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -14,6 +15,7 @@ from lepton.algorithms.exploration import epsilon_greedy, epsilon_noise
 from lepton.algorithms.learner import Workplace
 from lepton.algorithms.pqn import lambda_returns
 from lepton.algorithms.rollout import Rollout
+from lepton.errors import NonFiniteError
 from lepton.spec.hyperparameters.pqn import PQNHyperparameters
 from lepton.training.collector import Collector
 
@@ -126,6 +128,50 @@ def test_steps_that_only_reset_change_no_table() -> None:
     )  # fmt: skip
     learner.learn(rollout)
     assert not agent.network.decision_maker.values.any()
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "source", "spoil", "text"),
+    [
+        ("PQN", None, lambda r, n: r.observations[3].fill_(torch.nan), "observations from the"),
+        ("PQN", None, lambda r, n: r.rewards[3].fill_(torch.inf), "rewards from the environment"),
+        (
+            "PQN",
+            None,
+            lambda r, n: next(n.parameters()).data.fill_(torch.nan),
+            r"diverged: parameter decision_maker\.network\..* holds NaN or infinity; a lower learn",
+        ),
+        ("PQN", None, lambda r, n: r.rewards.fill_(1e38), "diverged: .* holds NaN or infinity"),
+        ("QLearning", "lepton/safe-danger", lambda r, n: r.rewards[3].fill_(torch.nan), "rewards"),
+        (
+            "QLearning",
+            "lepton/safe-danger",
+            lambda r, n: n.decision_maker.values.fill_(torch.nan),
+            "diverged: the table of action values holds NaN or infinity",
+        ),
+        (
+            "QLearning",
+            "lepton/safe-danger",
+            lambda r, n: r.rewards.fill_(3e38),
+            "diverged: the table of action values holds NaN or infinity",
+        ),
+    ],
+)
+def test_what_is_not_finite_ends_training_and_is_named(
+    algorithm: str, source: str | None, spoil: Callable[[Rollout, Any], Any], text: str
+) -> None:
+    environment = Environment(source)
+    agent = Agent(
+        environment.action_space,
+        environment.observation_space,
+        algorithm=algorithm,
+        hyperparameters={"gamma": 1.0},
+    )
+    learner = make_learner(agent.algorithm, agent.network, agent.hyperparameters, Workplace(4))
+    rollout, _ = Collector(environment.make_batch(4), agent, learner, 0).collect()
+    spoil(rollout, agent.network)
+    with pytest.raises(NonFiniteError, match=text):
+        learner.learn(rollout)
 
 
 def test_what_cannot_be_a_table_is_refused() -> None:

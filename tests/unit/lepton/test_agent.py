@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
@@ -267,6 +268,16 @@ def test_a_saved_agent_acts_the_same_when_loaded(
     assert np.array_equal(loaded.act_on_batch(observations), agent.act_on_batch(observations))
     for name, tensor in agent.network.state_dict().items():
         assert torch.equal(loaded.network.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_safetensors_that_others_wrote_are_refused(
+    tmp_path: Path, metadata: dict[str, str] | None
+) -> None:
+    path = tmp_path / "foreign.safetensors"
+    safetensors.torch.save_file({"weight": torch.zeros(3)}, path, metadata)
+    with pytest.raises(InputError, match=r"foreign\.safetensors was not made by lepton"):
+        Agent.load_model(path)
 
 
 class Malicious:

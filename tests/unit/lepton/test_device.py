@@ -1,6 +1,7 @@
 """Environments that step on the agent's device, for which torch's CPU stands in for a GPU."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,6 +59,58 @@ def test_cartpole_is_learned_on_a_device_and_a_run_goes_on_exactly(tmp_path: Pat
     parts.train()
     for name, tensor in whole.agent.network.state_dict().items():
         assert torch.equal(tensor, parts.agent.network.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "name", "hyperparameters"),
+    [
+        ("DQN", "lepton/CartPole", {"prioritised_replay": True, "n_step": 2}),
+        ("SAC", "lepton/microgrid", {"normalise_observations": True}),
+        ("PQN", "lepton/CartPole", {}),
+        ("QLearning", "lepton/safe-danger", {}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*precision lowered by casting.*")
+def test_every_algorithm_trains_on_a_device_and_its_runs_go_on_exactly(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    algorithm: str,
+    name: str,
+    hyperparameters: dict[str, Any],
+) -> None:
+    replays = algorithm in ("DQN", "SAC")
+    if algorithm != "QLearning":
+        hyperparameters = {"hidden_sizes": [16], **hyperparameters}
+    if replays:
+        hyperparameters |= {"replay_ratio": 0.05, "batch_size": 32, "learning_starts": 300}
+
+    def run(storage: Path, stop: int | None = None) -> dict[str, torch.Tensor]:
+        environment = Environment(name, device="cpu", count=8)
+        agent = Agent(
+            environment.action_space,
+            algorithm=algorithm,
+            hyperparameters={"horizon": 16, **hyperparameters},
+        )
+        trainer = Trainer(
+            environment,
+            agent,
+            max_steps=2048,
+            storage=storage,
+            evaluation_episodes=2,
+            progress=False,
+        )
+        if stop is not None:
+            monkeypatch.setattr(trainer, "_is_done", lambda: trainer._record.counters.steps >= stop)
+        assert trainer.train().steps == (stop or 2048)
+        assert isinstance(trainer._collector, DeviceCollector)
+        return agent.network.state_dict()
+
+    whole = run(tmp_path / "whole")
+    early = run(tmp_path / "parts", 1024)
+    assert any(not torch.equal(tensor, early[key]) for key, tensor in whole.items())
+    late = run(tmp_path / "parts")
+    for key, tensor in whole.items():
+        assert torch.equal(tensor, late[key]), key
 
 
 def test_foreign_environments_cannot_step_on_a_device() -> None:

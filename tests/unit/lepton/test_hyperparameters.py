@@ -13,6 +13,20 @@ def test_names_are_taken_in_camel_case_and_snake_case() -> None:
     assert (values.learning_rate, values.clip_range, values.hidden_sizes) == (0.01, 0.3, [32])
 
 
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_an_unknown_name_is_answered_with_all_that_the_algorithm_has(algorithm: Algorithm) -> None:
+    with pytest.raises(ValueError, match=f"bogus is unknown to {algorithm}; it has ") as caught:
+        validate_hyperparameters(algorithm, {"bogus": 1})
+    names = str(caught.value).partition("it has ")[2].split(", ")
+    defaults = validate_hyperparameters(algorithm, {})
+    values = defaults.model_dump(mode="json", by_alias=True)
+    assert sorted(names) == sorted(values)
+    assert validate_hyperparameters(algorithm, {name: values[name] for name in names}) == defaults
+    for name in names:
+        with pytest.raises(ValueError, match=rf"\(did you mean {name}\?\)"):
+            validate_hyperparameters(algorithm, {f"{name}x": 1})
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import SyncVectorEnv
 
 from lepton.environments.batched import BatchedVectorEnv, SingleEnv
 from lepton.environments.noise import uniform
@@ -84,6 +85,28 @@ def test_row_i_of_a_batch_is_the_single_environment_with_seed_plus_i(
             ends += 1
             observation, _ = single.reset()
     assert ends > 0
+
+
+def test_gymnasium_makes_batches_of_it_by_its_name(name: str) -> None:
+    count = 3
+    batch = gymnasium.make_vec(f"lepton/{name}-v1", num_envs=count)
+    assert isinstance(batch.unwrapped, BatchedVectorEnv)
+    single = gymnasium.make(f"lepton/{name}-v1")
+    assert batch.single_observation_space == single.observation_space
+    assert batch.single_action_space == single.action_space
+    one_by_one = gymnasium.make_vec(
+        f"lepton/{name}-v1",
+        num_envs=count,
+        vectorization_mode="sync",
+        vector_kwargs={"autoreset_mode": batch.metadata["autoreset_mode"]},
+    )
+    assert isinstance(one_by_one.unwrapped, SyncVectorEnv)
+    ours, theirs = batch.reset(seed=5)[0], one_by_one.reset(seed=5)[0]
+    assert np.array_equal(ours, theirs)
+    for action in actions(make_scenario(name), 5, count):
+        ours, theirs = batch.step(action), one_by_one.step(action)
+        for mine, other in zip(ours[:4], theirs[:4], strict=True):
+            assert np.array_equal(mine, other)
 
 
 def test_a_trajectory_on_torch_is_that_on_numpy(scenario: Scenario[Any]) -> None:

@@ -24,6 +24,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "PPO": {"epochs": 2},
     "DQN": OFF_POLICY | {"exploration_steps": 1000},
     "SAC": OFF_POLICY,
+    "PQN": {"epochs": 2, "hidden_sizes": [16]},
+    "QLearning": {},
 }
 """Hyperparameters with which a thousand steps take a moment."""
 
@@ -70,6 +72,30 @@ def test_training_ends_with_the_update_that_reaches_max_steps() -> None:
 def test_training_ends_with_the_update_that_reaches_max_episodes() -> None:
     result = make(max_episodes=20).train()
     assert 20 <= result.episodes < 40
+
+
+def test_training_ends_with_the_update_that_reaches_max_seconds_over_all_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Clock:
+        """A second passes whenever it is looked at."""
+
+        now = 0.0
+
+        def monotonic(self) -> float:
+            self.now += 1.0
+            return self.now
+
+    monkeypatch.setattr("lepton.training.trainer.time", Clock())
+    updates = []
+    for limit in (20, 50, 50):
+        trainer = make(storage=tmp_path, max_seconds=limit)
+        result = trainer.train()
+        spent = trainer._record.counters.seconds
+        # An update looks at the clock a few times.
+        assert limit <= spent < limit + 6
+        updates.append(result.steps // 128)
+    assert 1 < updates[0] < updates[1] == updates[2]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -209,6 +235,9 @@ class Place(NamedTuple):
         ("DQN", None, {"distribution": "QuantileRegression", "double": False, "atoms": 5}),
         ("SAC", Sliders, {}),
         ("SAC", Sliders, {"normalise_observations": True}),
+        ("PQN", None, {}),
+        ("PQN", None, {"normalise_observations": True}),
+        ("QLearning", "lepton/safe-danger", {}),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )

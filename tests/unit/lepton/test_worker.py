@@ -86,6 +86,35 @@ def test_sigterm_makes_a_checkpoint_from_which_the_run_ends_as_if_it_had_not_sto
     assert last_word(0)["evaluation"] == expected["evaluation"]
 
 
+def test_a_killed_run_goes_on_from_its_last_checkpoint_and_ends_as_if_nothing_had_happened(
+    tmp_path: Path,
+    workers: Callable[..., Any],
+    last_word: Callable[[int], Any],
+    eventually: Callable[..., Any],
+) -> None:
+    run = {
+        "trainer": {"maxSteps": 80_000},
+        "evaluation": {"episodes": 4, "everySteps": 20_000},
+        "checkpoint": {"everySeconds": 1},
+    }
+    (process,) = workers(run, LEPTON_STORAGE=str(tmp_path / "whole"))
+    assert process.wait() == 0, process.output
+    expected = last_word(0)
+
+    storage = tmp_path / "parts"
+    (process,) = workers(run, LEPTON_STORAGE=str(storage))
+    assert eventually(lambda: list(storage.glob("checkpoints/checkpoint-*.pt")))
+    process.process.kill()
+    assert process.wait() == -9, process.output
+    (process,) = workers(run, LEPTON_STORAGE=str(storage))
+    assert process.wait() == 0, process.output
+    assert "resumed from the checkpoint at step" in process.output
+    found = last_word(0)
+    assert found["model"] == expected["model"]
+    assert found["evaluation"] == expected["evaluation"]
+    assert found["progress"]["episodes"] == expected["progress"]["episodes"]
+
+
 @pytest.mark.parametrize(
     ("run", "text"),
     [

@@ -18,7 +18,8 @@ from torch import Tensor
 from lepton.agents.action_values import ActionTable
 from lepton.agents.network import AgentNetwork
 from lepton.algorithms.exploration import epsilon_greedy, epsilon_noise
-from lepton.algorithms.learner import Learner, Workplace
+from lepton.algorithms.flat import all_finite
+from lepton.algorithms.learner import Learner, Workplace, diverged
 from lepton.algorithms.rollout import Rollout
 from lepton.errors import InputError
 from lepton.spec.hyperparameters.q_learning import QLearningHyperparameters
@@ -63,6 +64,8 @@ class QLearning(Learner):
         errors = [self._step(rollout, t, states[t], next_states[t]) for t in range(self.horizon)]
         if not self._shares_steps:
             self._group.sum(self._table).div_(self._group.size)
+        if not all_finite(self._table):
+            raise diverged("the table of action values", {})
         self._epsilon = self._values.exploration(progress)
         return {
             "td_error": float(torch.stack(errors).mean()),

@@ -432,14 +432,16 @@ class Trainer:
         return Interrupted(text)
 
     def _close(self) -> None:
+        error = sys.exc_info()[1]
+        # First of all: from here on, others neither wait for this process nor miss it.
+        self._group.close(failed=error is not None and not isinstance(error, Interrupted))
         if hasattr(self, "_tracking"):
-            self._tracking.close(sys.exc_info()[1])
+            self._tracking.close(error)
         if hasattr(self, "_collector"):
             self._collector.close()
         if self._evaluator is not None:
             self._evaluator.close()
             self._evaluator = None
-        self._group.close()
 
 
 class _Abandoned(Exception):  # noqa: N818
