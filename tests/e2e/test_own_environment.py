@@ -1,9 +1,11 @@
 """An environment class of one's own, brought by a ConfigMap, trains by its entry point."""
 
 import json
+import re
 
 MODULE = """
 import os
+import time
 import gymnasium
 import numpy as np
 
@@ -32,6 +34,23 @@ class Line(gymnasium.Env):
         self.place = max(0, self.place + (1 if action else -1))
         done = self.place == 10
         return self.observation(), float(done) - 0.01, done, self.steps >= 50, {}
+
+
+class Killer(Line):
+    'Makes at most 1,000 steps a second, and kills its process at one, in the first attempt.'
+
+    def __init__(self, rank, at_step):
+        super().__init__()
+        first = os.environ["PET_RDZV_ID"].endswith("-1")
+        self.last = at_step if first and os.environ["RANK"] == str(rank) else None
+        self.made = 0
+
+    def step(self, action):
+        time.sleep(0.001)
+        self.made += 1
+        if self.made == self.last:
+            os._exit(9)
+        return super().step(action)
 """
 
 
@@ -89,3 +108,38 @@ def test_an_error_of_ones_own_environment_in_rank_1_names_rank_line_and_place(jo
     assert (attempt["rank"], attempt["exitCode"]) == (1, 1)
     assert "LookupError: the line has no field here" in attempt["message"]
     assert "mine.py" in attempt["message"]
+
+
+def test_whichever_worker_is_killed_no_more_than_a_checkpoint_interval_is_lost(jobs):
+    workers, count, horizon, at_step = 2, 2, 64, 1250
+    for rank in range(workers):
+        jobs.apply(
+            f"kills-{rank}",
+            **with_module(jobs),
+            environment={
+                "entryPoint": "mine:Killer",
+                "count": count,
+                "parameters": {"rank": rank, "at_step": at_step},
+            },
+            agent={"hyperparameters": {"horizon": horizon}},
+            trainer={"maxSteps": 6_000},
+            evaluation={"episodes": 2},
+            checkpoint={"everySeconds": 1},
+            storage={"size": "100Mi"},
+            workers=workers,
+            failurePolicy={"maxRestarts": 1, "backoffSeconds": 1},
+        )
+    # All workers' environments step together, those of one worker after each other.
+    reached, update = at_step * count * workers, horizon * count * workers
+    interval = 1_000 * workers
+    for rank in range(workers):
+        status = jobs.finished(f"kills-{rank}")
+        assert status["phase"] == "Complete", status
+        (attempt,) = status["attempts"]
+        assert (attempt["class"], attempt["rank"]) == ("Application", rank)
+        assert attempt["exitCode"] == 9
+        selector = f"training.lepton.ai/job-name=kills-{rank},training.lepton.ai/attempt=2"
+        log = jobs.kubectl("logs", "-l", selector, "--tail=-1").stdout
+        resumed = int(re.search(r"resumed from the checkpoint at step ([0-9,]+)", log)[1])
+        print(f"rank {rank}: killed at step {reached}, went on from {resumed}")
+        assert 0 <= reached - resumed <= interval + update
