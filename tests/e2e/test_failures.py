@@ -43,54 +43,33 @@ def test_an_error_in_rank_1_is_told_with_rank_exit_code_and_last_line(jobs):
     assert any("boom" in jobs.kubectl("logs", p["metadata"]["name"]).stdout for p in pods)
 
 
-def test_an_error_under_torchrun_names_the_programs_last_line_not_torchruns(jobs):
-    program = "import os\nraise RuntimeError('rank ' + os.environ['RANK'] + ' has no data')\n"
+ADDS_UP_THEN_RAISES_IN_RANK_1 = """
+import os
+import torch
+import torch.distributed as dist
+dist.init_process_group("gloo")
+rank = torch.tensor(dist.get_rank() + 1)
+dist.all_reduce(rank)
+if os.environ["LOCAL_RANK"] == "1":
+    raise RuntimeError(f"rank 1 of {dist.get_world_size()} has no data, {rank} in all")
+dist.barrier()
+"""
+
+
+def test_torchrun_starts_a_process_for_each_gpu_and_its_last_line_is_told_not_torchruns(jobs):
+    program = ADDS_UP_THEN_RAISES_IN_RANK_1
     shell = f"cat > /tmp/train.py <<'END'\n{program}END\nexec torchrun /tmp/train.py"
     jobs.apply(
         "torchrun",
         command=["sh", "-c", shell],
+        resources={"limits": {"nvidia.com/gpu": 2}},
         failurePolicy={"maxRestarts": 0},
     )
     status = jobs.finished("torchrun")
     assert status["phase"] == "Failed"
     (attempt,) = status["attempts"]
-    assert "RuntimeError: rank 0 has no data" in attempt["message"]
-    assert attempt["exitCode"] == 1
-
-
-IN_FOURS = """
-import os
-import lepton
-import torch
-import torch.distributed as dist
-dist.init_process_group("gloo")
-total = torch.tensor([float(os.environ["RANK"])])
-dist.all_reduce(total)
-lepton.report(
-    step=1, total=1, ranks=total, world=dist.get_world_size(), local=os.environ["LOCAL_WORLD_SIZE"]
-)
-if os.environ["PET_RDZV_ID"].endswith("-1") and dist.get_rank() == 3:
-    raise ValueError("nothing to do for the fourth")
-dist.barrier()
-"""
-
-
-def test_torchrun_starts_a_process_for_each_gpu_and_the_one_that_fails_is_named(jobs):
-    shell = f"cat > /tmp/train.py <<'END'\n{IN_FOURS}END\nexec torchrun /tmp/train.py"
-    jobs.apply(
-        "fours",
-        command=["sh", "-c", shell],
-        workers=2,
-        resources={"limits": {"nvidia.com/gpu": 2}},
-        failurePolicy={"maxRestarts": 1, "backoffSeconds": 1},
-    )
-    status = jobs.finished("fours")
-    assert status["phase"] == "Complete", status
-    (attempt,) = status["attempts"]
-    assert (attempt["class"], attempt["rank"], attempt["exitCode"]) == ("Application", 3, 1)
-    assert "ValueError: nothing to do for the fourth" in attempt["message"]
-    figures = {metric["name"]: metric["value"] for metric in status["metrics"]}
-    assert figures == {"ranks": "6", "world": "4", "local": "2"}
+    assert "RuntimeError: rank 1 of 2 has no data, 3 in all" in attempt["message"]
+    assert (attempt["rank"], attempt["exitCode"]) == (1, 1)
 
 
 def test_an_image_that_does_not_exist_fails_the_job_with_the_reason(jobs):

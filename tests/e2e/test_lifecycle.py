@@ -72,7 +72,7 @@ def test_training_and_its_clock_go_on_while_the_operator_is_killed_and_status_ca
     jobs.apply("orphan", **ENDLESS)
     before = jobs.until("orphan", "is under way", lambda s: (s.get("progress") or {}).get("step"))
     (pod,) = jobs.items("pods")
-    jobs.apply("timed", command=["sleep", "600"], activeDeadlineSeconds=20)
+    jobs.apply("timed", command=["sleep", "600"], activeDeadlineSeconds=15)
     clock = jobs.until("timed", "runs", lambda s: s["phase"] == "Running" and s["activeSince"])
     selector = "app.kubernetes.io/name=lepton-operator"
     # No grace period: the processes get SIGKILL, both of them, so that no standby takes over.

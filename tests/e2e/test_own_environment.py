@@ -37,12 +37,12 @@ class Line(gymnasium.Env):
 
 
 class Killer(Line):
-    'Makes at most 1,000 steps a second, and kills its process at one, in the first attempt.'
+    'A thousand steps a second at most; kills rank 1 in the first attempt, rank 0 in the second.'
 
-    def __init__(self, rank, at_step):
+    def __init__(self, at_step):
         super().__init__()
-        first = os.environ["PET_RDZV_ID"].endswith("-1")
-        self.last = at_step if first and os.environ["RANK"] == str(rank) else None
+        attempt = int(os.environ["PET_RDZV_ID"].rpartition("-")[2])
+        self.last = at_step if attempt + int(os.environ["RANK"]) == 2 else None
         self.made = 0
 
     def step(self, action):
@@ -111,35 +111,36 @@ def test_an_error_of_ones_own_environment_in_rank_1_names_rank_line_and_place(jo
 
 
 def test_whichever_worker_is_killed_no_more_than_a_checkpoint_interval_is_lost(jobs):
-    workers, count, horizon, at_step = 2, 2, 64, 1250
-    for rank in range(workers):
-        jobs.apply(
-            f"kills-{rank}",
-            **with_module(jobs),
-            environment={
-                "entryPoint": "mine:Killer",
-                "count": count,
-                "parameters": {"rank": rank, "at_step": at_step},
-            },
-            agent={"hyperparameters": {"horizon": horizon}},
-            trainer={"maxSteps": 6_000},
-            evaluation={"episodes": 2},
-            checkpoint={"everySeconds": 1},
-            storage={"size": "100Mi"},
-            workers=workers,
-            failurePolicy={"maxRestarts": 1, "backoffSeconds": 1},
-        )
-    # All workers' environments step together, those of one worker after each other.
-    reached, update = at_step * count * workers, horizon * count * workers
-    interval = 1_000 * workers
-    for rank in range(workers):
-        status = jobs.finished(f"kills-{rank}")
-        assert status["phase"] == "Complete", status
-        (attempt,) = status["attempts"]
-        assert (attempt["class"], attempt["rank"]) == ("Application", rank)
-        assert attempt["exitCode"] == 9
-        selector = f"training.lepton.ai/job-name=kills-{rank},training.lepton.ai/attempt=2"
-        log = jobs.kubectl("logs", "-l", selector, "--tail=-1").stdout
-        resumed = int(re.search(r"resumed from the checkpoint at step ([0-9,]+)", log)[1])
-        print(f"rank {rank}: killed at step {reached}, went on from {resumed}")
-        assert 0 <= reached - resumed <= interval + update
+    workers, count, horizon, at_step = 2, 2, 64, 1000
+    jobs.apply(
+        "killed",
+        **with_module(jobs),
+        environment={
+            "entryPoint": "mine:Killer",
+            "count": count,
+            "parameters": {"at_step": at_step},
+        },
+        agent={"hyperparameters": {"horizon": horizon}},
+        trainer={"maxSteps": 8_192},
+        evaluation={"episodes": 2},
+        checkpoint={"everySeconds": 1},
+        storage={"size": "100Mi"},
+        workers=workers,
+        failurePolicy={"maxRestarts": 2, "backoffSeconds": 1},
+    )
+    # All environments step together, those of one worker one after the other.
+    made, update, interval = (at_step * count * workers, horizon * count * workers, 1_000 * workers)
+    status = jobs.finished("killed")
+    assert status["phase"] == "Complete", status
+    told = [(a["class"], a["rank"], a["exitCode"]) for a in status["attempts"]]
+    assert told == [("Application", 1, 9), ("Application", 0, 9)]
+    begun = 0
+    for attempt in (2, 3):
+        selector = f"training.lepton.ai/job-name=killed,training.lepton.ai/attempt={attempt}"
+        log = jobs.kubectl("logs", "--selector", selector, "--tail=-1").stdout
+        found = re.search(r"resumed from the checkpoint at step ([0-9,]+)", log)
+        assert found, log
+        resumed = int(found[1].replace(",", ""))
+        print(f"killed at step {begun + made}, went on from {resumed}")
+        assert 0 <= begun + made - resumed <= interval + update
+        begun = resumed
