@@ -111,7 +111,7 @@ def test_an_error_of_ones_own_environment_in_rank_1_names_rank_line_and_place(jo
 
 
 def test_whichever_worker_is_killed_no_more_than_a_checkpoint_interval_is_lost(jobs):
-    workers, count, horizon, at_step = 2, 2, 64, 1000
+    workers, count, horizon, at_step = 2, 2, 64, 750
     jobs.apply(
         "killed",
         **with_module(jobs),
@@ -120,8 +120,8 @@ def test_whichever_worker_is_killed_no_more_than_a_checkpoint_interval_is_lost(j
             "count": count,
             "parameters": {"at_step": at_step},
         },
-        agent={"hyperparameters": {"horizon": horizon}},
-        trainer={"maxSteps": 8_192},
+        agent={"hyperparameters": {"horizon": horizon, "epochs": 1, "minibatches": 1}},
+        trainer={"maxSteps": 6_144},
         evaluation={"episodes": 2},
         checkpoint={"everySeconds": 1},
         storage={"size": "100Mi"},
@@ -132,8 +132,7 @@ def test_whichever_worker_is_killed_no_more_than_a_checkpoint_interval_is_lost(j
     made, update, interval = (at_step * count * workers, horizon * count * workers, 1_000 * workers)
     status = jobs.finished("killed")
     assert status["phase"] == "Complete", status
-    told = [(a["class"], a["rank"], a["exitCode"]) for a in status["attempts"]]
-    assert told == [("Application", 1, 9), ("Application", 0, 9)]
+    assert [attempt["rank"] for attempt in status["attempts"]] == [1, 0]
     begun = 0
     for attempt in (2, 3):
         selector = f"training.lepton.ai/job-name=killed,training.lepton.ai/attempt={attempt}"
