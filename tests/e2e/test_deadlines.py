@@ -1,6 +1,9 @@
 """When a job starts, how long it may run and wait, and when it goes."""
 
+import json
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from support import condition, failed, until
 
@@ -76,3 +79,25 @@ def test_a_finished_job_is_deleted_with_all_that_it_owns(jobs):
     until("it is deleted", lambda: not jobs.items("ltj"))
     kinds = ("pods", "jobs", "services", "persistentvolumeclaims")
     until("nothing is left", lambda: not any(jobs.items(kind) for kind in kinds), timeout=90)
+
+
+@pytest.fixture
+def tidy(kubectl, operator):
+    """The operator, started again to keep finished pods for a second, and then as it was."""
+    deployment = ("-n", operator, "deployment/lepton-operator")
+    path = "/spec/template/spec/containers/0/args/-"
+    option = {"op": "add", "path": path, "value": "--finished-pods-seconds=1"}
+    kubectl("patch", *deployment, "--type=json", "-p", json.dumps([option]))
+    kubectl("rollout", "status", *deployment)
+    yield
+    kubectl("rollout", "undo", *deployment)
+    kubectl("rollout", "status", *deployment)
+
+
+@pytest.mark.alone
+def test_finished_pods_go_after_their_time_and_the_job_stays(jobs, tidy):
+    jobs.apply("tidied", command=["true"], workers=2)
+    ended = jobs.finished("tidied")
+    until("its pods are gone", lambda: not jobs.items("pods") + jobs.items("jobs"))
+    assert ended["phase"] == "Complete"
+    assert jobs.status("tidied") == ended

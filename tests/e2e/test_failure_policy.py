@@ -7,12 +7,15 @@ import pytest
 from steps import EXISTING, python
 from support import failed, first_worker, until
 
-FAILS_AT_STEP_5 = """
-import time, lepton
+RANK_1_FAILS_AT_STEP_5 = """
+import os, signal, sys, time, lepton
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 for step in range(1, 6):
     lepton.report(step=step, total=100)
     time.sleep(0.1)
-raise ValueError("bad sample")
+if os.environ["RANK"] == "1":
+    raise ValueError("bad sample")
+time.sleep(600)
 """
 
 
@@ -54,24 +57,28 @@ def test_a_free_restart_does_not_cost_the_budget(jobs):
 def test_a_rank_that_fails_at_the_same_step_again_and_again_is_not_restarted_for_ever(jobs):
     jobs.apply(
         "again",
-        command=["python3", "-c", FAILS_AT_STEP_5],
+        command=["python3", "-c", RANK_1_FAILS_AT_STEP_5],
+        workers=2,
         failurePolicy={"maxRestarts": 50, "backoffSeconds": 1},
     )
     status = jobs.finished("again")
     assert failed(status)["reason"] == "RepeatedFailure"
-    assert "rank 0 failed at step 5 in 3 attempts" in failed(status)["message"]
-    assert [(a["rank"], a["step"]) for a in status["attempts"]] == [(0, 5)] * 3
+    assert "rank 1 failed at step 5 in 3 attempts" in failed(status)["message"]
+    assert [(a["rank"], a["step"]) for a in status["attempts"]] == [(1, 5)] * 3
     events = jobs.items("events")
     assert any("in 2 attempts" in event["message"] for event in events)
 
 
-def test_memory_grows_after_running_out_of_it_as_far_as_the_namespace_allows(jobs):
-    limit = {
-        "apiVersion": "v1",
-        "kind": "LimitRange",
-        "metadata": {"name": "most"},
-        "spec": {"limits": [{"type": "Container", "max": {"memory": "192Mi"}}]},
-    }
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("LimitRange", {"limits": [{"type": "Container", "max": {"memory": "192Mi"}}]}),
+        ("ResourceQuota", {"hard": {"limits.memory": "192Mi"}}),
+    ],
+    ids=["LimitRange", "ResourceQuota"],
+)
+def test_memory_grows_after_running_out_of_it_as_far_as_the_namespace_allows(jobs, kind, spec):
+    limit = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "most"}, "spec": spec}
     jobs.kubectl("apply", "-f", "-", input=json.dumps(limit))
     # A quarter of a gibibyte, a page at a time, so that the kernel has to give it.
     program = "block = bytearray(256 << 20)\nfor i in range(0, len(block), 4096): block[i] = 1"

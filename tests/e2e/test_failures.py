@@ -1,6 +1,12 @@
 """What a user sees when a job goes wrong, and what the operator does about it."""
 
-from support import condition, failed, first_worker_files, first_worker_log, until
+import json
+import uuid
+
+import pytest
+
+from steps import EXISTING
+from support import condition, failed, first_worker, first_worker_files, first_worker_log, until
 
 RAISES_IN_RANK_1 = """
 import os, time
@@ -37,19 +43,33 @@ def test_an_error_in_rank_1_is_told_with_rank_exit_code_and_last_line(jobs):
     assert any("boom" in jobs.kubectl("logs", p["metadata"]["name"]).stdout for p in pods)
 
 
-def test_an_error_under_torchrun_names_the_programs_last_line_not_torchruns(jobs):
-    program = "import os\nraise RuntimeError('rank ' + os.environ['RANK'] + ' has no data')\n"
+ADDS_UP_THEN_RAISES_IN_RANK_1 = """
+import os
+import torch
+import torch.distributed as dist
+dist.init_process_group("gloo")
+rank = torch.tensor(dist.get_rank() + 1)
+dist.all_reduce(rank)
+if os.environ["LOCAL_RANK"] == "1":
+    raise RuntimeError(f"rank 1 of {dist.get_world_size()} has no data, {rank} in all")
+dist.barrier()
+"""
+
+
+def test_torchrun_starts_a_process_for_each_gpu_and_its_last_line_is_told_not_torchruns(jobs):
+    program = ADDS_UP_THEN_RAISES_IN_RANK_1
     shell = f"cat > /tmp/train.py <<'END'\n{program}END\nexec torchrun /tmp/train.py"
     jobs.apply(
         "torchrun",
         command=["sh", "-c", shell],
+        resources={"limits": {"nvidia.com/gpu": 2}},
         failurePolicy={"maxRestarts": 0},
     )
     status = jobs.finished("torchrun")
     assert status["phase"] == "Failed"
     (attempt,) = status["attempts"]
-    assert "RuntimeError: rank 0 has no data" in attempt["message"]
-    assert attempt["exitCode"] == 1
+    assert "RuntimeError: rank 1 of 2 has no data, 3 in all" in attempt["message"]
+    assert (attempt["rank"], attempt["exitCode"]) == (1, 1)
 
 
 def test_an_image_that_does_not_exist_fails_the_job_with_the_reason(jobs):
@@ -114,3 +134,60 @@ def test_a_pod_deleted_by_hand_is_made_up_for_from_the_last_checkpoint(jobs):
     (attempt,) = status["attempts"]
     assert attempt["class"] == "Infrastructure"
     assert "resum" in first_worker_log(jobs, "kept", attempt=2)
+
+
+@pytest.fixture
+def slot(kubectl):
+    """A resource that no other test asks for, of which the node has one."""
+    name = f"example.com/slot-{uuid.uuid4().hex[:8]}"
+    paths = [f"/status/{kind}/{name.replace('/', '~1')}" for kind in ("capacity", "allocatable")]
+
+    def patch(**operation):
+        body = json.dumps([{"path": path, **operation} for path in paths])
+        kubectl("patch", "node", "node-1", "--subresource=status", "--type=json", "-p", body)
+
+    patch(op="add", value="1")
+    yield name
+    patch(op="remove")
+
+
+@pytest.fixture
+def urgent(kubectl):
+    """A priority class above that of others."""
+    name = f"lepton-{uuid.uuid4().hex[:8]}"
+    kubectl("create", "priorityclass", name, "--value=1000")
+    yield name
+    kubectl("delete", "priorityclass", name)
+
+
+@pytest.mark.skipif(EXISTING, reason="nodes of an existing cluster are not ours to change")
+def test_a_pod_that_is_evicted_or_preempted_is_made_up_for_for_free(jobs, kubectl, slot, urgent):
+    jobs.apply(
+        "moved",
+        command=["sh", "-c", "trap 'exit 143' TERM; sleep 600 & wait"],
+        resources={"limits": {slot: 1}},
+        failurePolicy={"maxRestarts": 0, "backoffSeconds": 1},
+    )
+    jobs.until("moved", "runs", lambda s: s["phase"] == "Running")
+    pod = first_worker(jobs, "moved", attempt=1)
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+    path = f"/api/v1/namespaces/{jobs.namespace}/pods/{pod}/eviction"
+    kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
+    jobs.until("moved", "runs again", lambda s: s["attempt"] == 2 and s["phase"] == "Running")
+    jobs.apply(
+        "urgent",
+        command=["true"],
+        resources={"limits": {slot: 1}},
+        scheduling={"priorityClassName": urgent},
+    )
+    assert jobs.finished("urgent")["phase"] == "Complete"
+    status = jobs.until(
+        "moved", "runs a third time", lambda s: s["attempt"] == 3 and s["phase"] == "Running"
+    )
+    assert [(a["class"], a["reason"]) for a in status["attempts"]] == [
+        ("Infrastructure", "Evicted"), ("Infrastructure", "Preempted"),
+    ]  # fmt: skip
+    first, second = (attempt["message"] for attempt in status["attempts"])
+    assert "the pod of rank 0 on node-1 was evicted to drain its node" in first
+    assert "the pod of rank 0 on node-1 was preempted by the scheduler" in second
+    assert (status["restarts"], status["interruptions"]) == (2, 2)

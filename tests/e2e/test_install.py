@@ -49,6 +49,30 @@ def test_the_operator_may_do_its_work_and_nothing_else(
     assert answer.stdout.strip() == allowed, answer.stderr
 
 
+def test_who_may_edit_a_namespace_may_run_its_jobs_and_nothing_else_of_them(
+    kubectl, operator, namespace
+):
+    kubectl(
+        "create", "rolebinding", "tenants", "--clusterrole=edit", "--user=tenant",
+        f"--namespace={namespace}",
+    )  # fmt: skip
+    for verb, subresource, place, allowed in (
+        ("create", "", namespace, "yes"),
+        ("delete", "", namespace, "yes"),
+        ("patch", "scale", namespace, "yes"),
+        ("get", "status", namespace, "yes"),
+        ("patch", "status", namespace, "no"),
+        ("update", "status", namespace, "no"),
+        ("create", "", "default", "no"),
+        ("get", "", "default", "no"),
+    ):
+        answer = kubectl(
+            "auth", "can-i", verb, "leptontrainingjobs.training.lepton.ai",
+            f"--subresource={subresource}", f"--namespace={place}", "--as=tenant", check=False,
+        )  # fmt: skip
+        assert answer.stdout.strip() == allowed, (verb, subresource, place, answer.stderr)
+
+
 def test_probes_and_metrics_answer(kubectl, operator):
     program = (
         "import urllib.request as u\n"

@@ -1,9 +1,11 @@
 """An environment class of one's own, brought by a ConfigMap, trains by its entry point."""
 
 import json
+import re
 
 MODULE = """
 import os
+import time
 import gymnasium
 import numpy as np
 
@@ -32,6 +34,23 @@ class Line(gymnasium.Env):
         self.place = max(0, self.place + (1 if action else -1))
         done = self.place == 10
         return self.observation(), float(done) - 0.01, done, self.steps >= 50, {}
+
+
+class Killer(Line):
+    'A thousand steps a second at most; kills rank 1 in the first attempt, rank 0 in the second.'
+
+    def __init__(self, at_step):
+        super().__init__()
+        attempt = int(os.environ["PET_RDZV_ID"].rpartition("-")[2])
+        self.last = at_step if attempt + int(os.environ["RANK"]) == 2 else None
+        self.made = 0
+
+    def step(self, action):
+        time.sleep(0.001)
+        self.made += 1
+        if self.made == self.last:
+            os._exit(9)
+        return super().step(action)
 """
 
 
@@ -89,3 +108,38 @@ def test_an_error_of_ones_own_environment_in_rank_1_names_rank_line_and_place(jo
     assert (attempt["rank"], attempt["exitCode"]) == (1, 1)
     assert "LookupError: the line has no field here" in attempt["message"]
     assert "mine.py" in attempt["message"]
+
+
+def test_whichever_worker_is_killed_no_more_than_a_checkpoint_interval_is_lost(jobs):
+    workers, count, horizon, at_step = 2, 2, 64, 750
+    jobs.apply(
+        "killed",
+        **with_module(jobs),
+        environment={
+            "entryPoint": "mine:Killer",
+            "count": count,
+            "parameters": {"at_step": at_step},
+        },
+        agent={"hyperparameters": {"horizon": horizon, "epochs": 1, "minibatches": 1}},
+        trainer={"maxSteps": 6_144},
+        evaluation={"episodes": 2},
+        checkpoint={"everySeconds": 1},
+        storage={"size": "100Mi"},
+        workers=workers,
+        failurePolicy={"maxRestarts": 2, "backoffSeconds": 1},
+    )
+    # All environments step together, those of one worker one after the other.
+    made, update, interval = (at_step * count * workers, horizon * count * workers, 1_000 * workers)
+    status = jobs.finished("killed")
+    assert status["phase"] == "Complete", status
+    assert [attempt["rank"] for attempt in status["attempts"]] == [1, 0]
+    begun = 0
+    for attempt in (2, 3):
+        selector = f"training.lepton.ai/job-name=killed,training.lepton.ai/attempt={attempt}"
+        log = jobs.kubectl("logs", "--selector", selector, "--tail=-1").stdout
+        found = re.search(r"resumed from the checkpoint at step ([0-9,]+)", log)
+        assert found, log
+        resumed = int(found[1].replace(",", ""))
+        print(f"killed at step {begun + made}, went on from {resumed}")
+        assert 0 <= begun + made - resumed <= interval + update
+        begun = resumed

@@ -1,12 +1,14 @@
-"""Who reaches the workers, and the sample that pins namespaces to regions and registries."""
+"""Who reaches the workers, what they reach of other namespaces, and the sample that pins namespaces
+to regions and registries."""
 
 import json
+import uuid
 
 import pytest
 import yaml
 
 from steps import ROOT
-from support import until
+from support import failed, until
 
 SAMPLE = ROOT / "examples" / "policies" / "regions-and-registries.yaml"
 
@@ -23,6 +25,37 @@ def test_a_job_has_a_policy_of_its_own_and_it_goes_with_it(jobs, operator):
     assert namespace == {"kubernetes.io/metadata.name": operator}
     jobs.kubectl("delete", "ltj", "guarded")
     until("its policy is gone", lambda: jobs.items("networkpolicies") == [])
+
+
+@pytest.fixture
+def neighbour(kubectl):
+    """Another namespace, with a Secret and a claim called `theirs`."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "theirs"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
+    }
+    kubectl("create", "namespace", name)
+    kubectl("-n", name, "create", "secret", "generic", "theirs", "--from-literal=key=value")
+    kubectl("-n", name, "apply", "-f", "-", input=json.dumps(claim))
+    yield name
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+def test_secrets_and_claims_of_another_namespace_are_out_of_a_jobs_reach(jobs, neighbour):
+    secret = {"namespace": neighbour, "name": "theirs", "key": "key"}
+    wanted = {
+        "secret": {"env": [{"name": "KEY", "valueFrom": {"secretKeyRef": secret}}]},
+        "claim": {"storage": {"claimName": "theirs"}},
+    }
+    for name, spec in wanted.items():
+        jobs.apply(name, command=["true"], pendingDeadlineSeconds=10, **spec)
+    for name, thing in (("secret", "secret"), ("claim", "persistentvolumeclaim")):
+        told = failed(jobs.finished(name))
+        assert told["reason"] == "PendingDeadlineExceeded"
+        assert f'{thing} "theirs" not found' in told["message"]
 
 
 @pytest.fixture

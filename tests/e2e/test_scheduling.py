@@ -2,8 +2,11 @@
 
 import json
 import uuid
+from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
+from lepton_cluster.addons import fake_node
 
 from install import SHAPES
 from steps import EXISTING
@@ -12,6 +15,12 @@ from support import failed, until
 OWN_NODES = pytest.mark.skipif(
     EXISTING, reason="nodes of an existing cluster are not ours to label"
 )
+
+LABELS = {
+    "region": "topology.kubernetes.io/region",
+    "zone": "topology.kubernetes.io/zone",
+    "clique": "nvidia.com/gpu.clique",
+}
 
 
 @pytest.fixture
@@ -26,9 +35,8 @@ def labelled(kubectl):
 
     def label(**labels):
         for key, value in labels.items():
-            name = {"region": "topology.kubernetes.io/region", "clique": "nvidia.com/gpu.clique"}
-            kubectl("label", "node", node, "--overwrite", f"{name[key]}={value}")
-            keys.append(name[key])
+            kubectl("label", "node", node, "--overwrite", f"{LABELS[key]}={value}")
+            keys.append(LABELS[key])
         return node
 
     yield label
@@ -80,21 +88,26 @@ def test_pods_get_the_priority_class(jobs, kubectl):
 
 
 @OWN_NODES
-def test_a_job_runs_in_its_regions_and_shows_it(jobs, labelled):
-    node = labelled(region="north")
-    jobs.apply("here", command=["true"], scheduling={"regions": ["north", "south"]})
-    status = jobs.finished("here")
-    assert status["phase"] == "Complete"
-    assert status["placement"] == {"nodes": [node], "regions": ["north"]}
-    jobs.apply(
-        "elsewhere",
-        command=["true"],
-        scheduling={"regions": ["south"]},
-        pendingDeadlineSeconds=10,
-    )
-    status = jobs.finished("elsewhere")
-    assert failed(status)["reason"] == "PendingDeadlineExceeded"
-    assert "not among the nodes that the job asks for" in failed(status)["message"]
+def test_a_job_runs_in_its_regions_and_zones_and_shows_it(jobs, labelled):
+    node = labelled(region="north", zone="north-a")
+    near = {"regions": ["north", "south"], "zones": ["north-a", "north-b"]}
+    far = {
+        "elsewhere": {"regions": ["south"], "zones": ["north-a"]},
+        "next-door": {"regions": ["north"], "zones": ["north-b"]},
+    }
+    for name, scheduling in far.items():
+        jobs.apply(name, command=["true"], scheduling=scheduling, pendingDeadlineSeconds=10)
+    jobs.apply("here", command=["true"], scheduling=near)
+    jobs.apply("zone", command=["true"], scheduling={"zones": ["north-a"]})
+    for name in ("here", "zone"):
+        status = jobs.finished(name)
+        assert status["phase"] == "Complete"
+        assert status["placement"] == {"nodes": [node], "regions": ["north"]}
+    for name in far:
+        status = jobs.finished(name)
+        assert failed(status)["reason"] == "PendingDeadlineExceeded"
+        assert "not among the nodes that the job asks for" in failed(status)["message"]
+        assert "placement" not in status
 
 
 def test_workers_get_what_the_administrator_says_that_their_shape_is(jobs):
@@ -144,3 +157,48 @@ def test_segments_wait_for_a_domain_and_run_in_it(jobs, labelled, segment):
     jobs.until("segments", "waits", lambda s: "can't be placed" in str(s.get("conditions")))
     labelled(clique="a.0")
     assert jobs.finished("segments")["phase"] == "Complete"
+
+
+@pytest.fixture
+def domains(kubectl):
+    """Two nodes in an interconnect domain each; returns their names. Nobody plays them, so what is
+    placed there never runs."""
+    nodes = [fake_node(number) for number in (90_001, 90_002)]
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    ready = {"type": "Ready", "status": "True", "reason": "Test", "lastHeartbeatTime": now}
+    for number, node in enumerate(nodes):
+        node["metadata"]["labels"][LABELS["clique"]] = f"c.{number}"
+        node["status"]["conditions"] = [ready]
+    listed = {"apiVersion": "v1", "kind": "List", "items": nodes}
+    kubectl("create", "-f", "-", input=json.dumps(listed))
+    names = [node["metadata"]["name"] for node in nodes]
+    yield names
+    kubectl("delete", "nodes", *names)
+
+
+@OWN_NODES
+def test_segments_of_one_job_share_domains_out(jobs, domains):
+    template = {
+        "nodeSelector": {"type": "kwok"},
+        "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
+    }
+    for segment in (2, 4):
+        jobs.apply(
+            f"of-{segment}",
+            command=["true"],
+            workers=4,
+            template=template,
+            scheduling={"segmentSize": segment},
+        )
+
+    def places(segment):
+        pods = jobs.items("pods", f"training.lepton.ai/job-name=of-{segment}")
+        return Counter(pod["spec"].get("nodeName") for pod in pods)
+
+    for segment in (2, 4):
+        until(
+            "all workers are placed",
+            lambda s=segment: sum(n for node, n in places(s).items() if node in domains) == 4,
+        )
+    assert len(places(4)) == 1
+    assert len(places(2)) == 2

@@ -103,17 +103,22 @@ def test_any_gymnasium_environment_trains_by_its_name(jobs):
 def test_a_program_of_ones_own_shows_its_progress_by_lepton_report(jobs):
     program = """
 import time, lepton
-for step in range(1, 31):
+for step in range(1, 41):
     time.sleep(0.5)
-    lepton.report(step=step, total=30, loss=1 / step, message=f"epoch {step}")
+    lepton.report(step=step, total=40, loss=1 / step, message=f"epoch {step}")
 """
     jobs.apply("own", command=["python3", "-c", program])
-    seen = jobs.until("own", "shows progress", lambda s: (s.get("progress") or {}).get("percent"))
-    assert seen["progress"]["totalSteps"] == 30
+    seen = jobs.until(
+        "own", "shows progress", lambda s: s["progress"]["percent"] and s["progress"]["remaining"]
+    )
+    assert seen["progress"]["totalSteps"] == 40
+    # It makes two steps a second at the most.
+    assert seen["progress"]["remainingSeconds"] >= (40 - seen["progress"]["step"]) / 2
     status = jobs.finished("own")
     assert status["phase"] == "Complete"
-    assert status["progress"]["step"] == 30
-    assert {"name": "loss", "value": "0.0333333"} in status["metrics"]
+    assert status["progress"]["step"] == 40
+    assert "remainingSeconds" not in status["progress"]
+    assert {"name": "loss", "value": "0.025"} in status["metrics"]
 
 
 def test_a_program_that_never_reports_still_completes(jobs):

@@ -313,6 +313,43 @@ def test_a_refusal_is_forgotten_once_the_job_could_be_made() -> None:
     assert tried(bench)[1] is not None
 
 
+def ended_pod(rank: int, said: str, **metadata: Any) -> dict[str, Any]:
+    """A pod of the first attempt that has ended, as the API server has it."""
+    terminated = {"exitCode": 1, "finishedAt": NOW, "message": said}
+    of_job = batch_job("5")["metadata"]
+    return {
+        "metadata": {
+            **of_job, "name": f"job-1-{rank}-abcde", "uid": f"pod-{rank}", "creationTimestamp": NOW,
+            "annotations": {"batch.kubernetes.io/job-completion-index": str(rank)},
+            "ownerReferences": [{"uid": of_job["uid"], "controller": True}],
+            **metadata,
+        },
+        "spec": {"nodeName": "node-1"},
+        "status": {
+            "phase": "Failed",
+            "containerStatuses": [{"name": "worker", "state": {"terminated": terminated}}],
+        },
+    }  # fmt: skip
+
+
+def test_the_step_of_a_first_worker_that_was_ended_and_deleted_for_its_peer_is_known() -> None:
+    bench = Bench({"attempt": 1, "startTime": NOW, "observedGeneration": 1}, workers=2)
+    jobs, pods = (bench.caches.reflectors[kind].store for kind in ("jobs.batch", "pods"))
+    jobs.upsert(batch_job("5", "FailureTarget"))
+    pods.upsert(ended_pod(1, '{"rank": 1, "error": {"line": "ValueError: bad sample"}}'))
+    later = (datetime.fromisoformat(NOW) + timedelta(seconds=1)).isoformat()
+    told = '{"rank": 0, "progress": {"step": 5, "totalSteps": 100}}'
+    first = ended_pod(0, told, deletionTimestamp=later, deletionGracePeriodSeconds=0)
+    pods.upsert(first)
+    bench.run()
+    assert "attempts" not in bench.server.training_job["status"]
+    pods.delete(first)
+    jobs.upsert(batch_job("6", "FailureTarget", "Failed"))
+    bench.run()
+    (attempt,) = bench.server.training_job["status"]["attempts"]
+    assert (attempt["rank"], attempt["step"]) == (1, 5)
+
+
 @pytest.mark.parametrize("status", [{}, ended()])
 def test_a_job_of_another_controller_costs_no_request(status: dict[str, Any]) -> None:
     bench = Bench(status, managedBy="example.com/other", ttlSecondsAfterFinished=0)
