@@ -66,6 +66,8 @@ class Caches:
         self._on_change = on_change
         self._vanished: dict[Key, float] = {}
         """When a batch Job was last seen to go, by its training job; the latest last."""
+        self._departed: dict[Key, dict[str, PodView]] = {}
+        """Pods of the current attempt that had ended and are gone, by training job and UID."""
         self.training_jobs: Store[TrainingJob] = Store(
             TrainingJob.from_object, self._training_job_changed
         )
@@ -146,6 +148,19 @@ class Caches:
             job_vanished=self._vanished_lately(key),
         )
 
+    def departed(self, job: TrainingJob) -> tuple[PodView, ...]:
+        """Pods of the job's current attempt that had ended, and are gone; others are dropped."""
+        known = self._departed.get(job.key, {})
+        pods = tuple(pod for pod in known.values() if pod.attempt == job.status.attempt)
+        if not pods or job.status.is_true(ConditionType.FINISHED):
+            self._departed.pop(job.key, None)
+            return ()
+        return pods
+
+    def forget(self, key: Key) -> None:
+        """Drop what is remembered of a training job that is gone."""
+        self._departed.pop(key, None)
+
     def first_workers(self) -> Iterator[tuple[Key, PodView]]:
         """First workers that train now, with the keys of their training jobs. What a pod that
         merely bears their labels says is not their progress."""
@@ -172,6 +187,13 @@ class Caches:
         # The oldest come first.
         while self._vanished and now - next(iter(self._vanished.values())) >= VANISHED_SECONDS:
             del self._vanished[next(iter(self._vanished))]
+
+    def _note_departed(self, key: Key, pod: PodView) -> None:
+        job = self.training_jobs.get(*key)
+        if job is None or job.status.attempt != pod.attempt or not pod.finished:
+            return
+        if not job.status.is_true(ConditionType.FINISHED):
+            self._departed.setdefault(key, {})[pod.uid] = pod
 
     def training_job_gone(self, key: Key) -> None:
         """Drop a training job that is known and does not exist any more."""
@@ -217,6 +239,8 @@ class Caches:
     def _child_changed(self, old: ChildView | None, new: ChildView | None) -> None:
         if isinstance(old, JobView) and old.job and (new is None or new.uid != old.uid):
             self._note_vanished((old.namespace, old.job))
+        if isinstance(old, PodView) and old.job and (new is None or new.uid != old.uid):
+            self._note_departed((old.namespace, old.job), old)
         for view in (old, new):
             key = owner_key(view) if view is not None else None
             if key is not None:

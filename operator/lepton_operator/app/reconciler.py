@@ -97,6 +97,7 @@ class Reconciler:
         raise RuntimeError(f"decide asks again for what it was given: {plan.look_up}")
 
     def _forget(self, key: Key) -> None:
+        self._caches.forget(key)
         self._board.forget(key)
         self._pacer.forget(key)
         self._log_tails.pop(key, None)
@@ -104,16 +105,15 @@ class Reconciler:
         self._made.pop(key, None)
 
     async def _observe(self, job: TrainingJob) -> Observed:
-        children = self._caches.children_of(job.key)
+        children, departed = self._caches.children_of(job.key), self._caches.departed(job)
         obstacle = self._obstacles.get(job.key)
         told = {obstacle.field: obstacle.text} if obstacle and obstacle.uid == job.uid else {}
         last_words: dict[str, LastWord] = {}
         silent: list[PodView] = []
-        for pod in children.pods:
+        for pod in (*children.pods, *departed):
             word = parse_last_word(pod.termination_message)
             if word is not None:
                 last_words[pod.uid] = word
-                self._note_last_figures(job, pod, word)
             explained = word is not None and word.error is not None
             asked_to_end = pod.delete_requested_time is not None
             if pod.exit_code and not explained and not asked_to_end:
@@ -121,6 +121,7 @@ class Reconciler:
         sample = self._board.get(job.key, job.status.attempt)
         return replace(
             children,
+            departed=departed,
             progress=sample.progress if sample else None,
             progress_time=sample.time if sample else None,
             asked_time=self._board.last_asked(job.key, job.status.attempt),
@@ -132,16 +133,6 @@ class Reconciler:
             refused_for_now=told.get("refused_for_now"),
             name_taken=told.get("name_taken"),
         )
-
-    def _note_last_figures(self, job: TrainingJob, pod: PodView, word: LastWord) -> None:
-        """Keep how far a first worker came that did not end well: it may be gone before its
-        attempt is seen to have failed, since Kubernetes ends and deletes the peers of the pod that
-        failed."""
-        is_first = pod.rank == 0 and pod.attempt == job.status.attempt
-        ended = job.status.is_true(names.ConditionType.FINISHED)
-        if is_first and pod.exit_code and not ended and word.progress is not None:
-            time = pod.finished_time or self._client.clock.now()
-            self._board.put(job.key, job.status.attempt, word.progress, time)
 
     async def _logs_of(self, job: TrainingJob, pods: list[PodView]) -> dict[str, str]:
         """Ends of the logs of pods that failed without a word; empty where there is none to be

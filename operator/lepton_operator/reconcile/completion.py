@@ -23,8 +23,8 @@ def may_still_speak(situation: Situation) -> bool:
 
 
 def first_worker(situation: Situation) -> PodView | None:
-    """The pod of rank 0; of several the one that ended well."""
-    pods = [pod for pod in situation.pods if pod.rank == 0]
+    """The pod of rank 0, if need be one that is gone; of several the one that ended well."""
+    pods = [pod for pod in situation.witnesses if pod.rank == 0]
     return min(pods, key=lambda pod: (pod.phase != "Succeeded", pod.name), default=None)
 
 

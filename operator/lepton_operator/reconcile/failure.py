@@ -1,5 +1,6 @@
 """Whether an attempt has failed, in which class, and why: one line from all the evidence."""
 
+import signal
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -18,6 +19,8 @@ the peers that lost their connection to it."""
 LATEST_EVIDENCE = timedelta(minutes=2)
 """For how long after a Job's end its pods may be seen to run, while their watch has a gap."""
 MESSAGE_LIMIT = 1000
+STOPPED = frozenset({None, 0, 128 + signal.SIGKILL, 128 + signal.SIGTERM})
+"""Exit codes of a container that is asked to end; None while it has not."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ def find_failure(situation: Situation) -> Failure | NotYet | None:
     cannot_start = find_start_failure(situation)
     if isinstance(cannot_start, Failure):
         return cannot_start
-    causes = [c for pod in situation.pods if (c := cause_of(pod, current, situation)) is not None]
+    found = (cause_of(pod, current, situation) for pod in situation.witnesses)
+    causes = [cause for cause in found if cause is not None]
     if not causes and not current.failing:
         return cannot_start
     if not causes and _pods_lag_behind(current, situation):
@@ -94,7 +98,7 @@ def explain(causes: list[Cause], current: JobView, situation: Situation) -> Fail
     first = min(causes, key=lambda cause: cause.order, default=None)
     if first is not None and first.kind is not Kind.SECONDARY:
         return first.failure
-    seen = {pod.rank for pod in situation.pods}
+    seen = {pod.rank for pod in situation.witnesses}
     # Not spec.workers, which may have changed since.
     missing = [rank for rank in range(current.workers) if rank not in seen]
     if missing:
@@ -159,6 +163,9 @@ def cause_of(pod: PodView, current: JobView, situation: Situation) -> Cause | No
         if failing is not None and asked > failing:
             # The Job controller ends what is left of a Job that fails.
             return None if pod.exit_code is None else _own_end(pod, situation, asked_to_end=True)
+        if failing == asked == ended and pod.exit_code not in STOPPED:
+            # The API tells whole seconds: it ended first, and its Job was ended for its peers.
+            return _own_end(pod, situation)
         interruption = _interruption(pod) or Failure(
             FailureClass.INFRASTRUCTURE,
             Reason.POD_DELETED,

@@ -419,6 +419,9 @@ class Observed:
 
     jobs: tuple[JobView, ...] = ()
     pods: tuple[PodView, ...] = ()
+    departed: tuple[PodView, ...] = ()
+    """Pods that had ended, and are gone since, as they were last seen: where one of several fails,
+    Kubernetes ends and deletes its peers, which may have been the cause."""
     services: tuple[PlainView, ...] = ()
     claims: tuple[PlainView, ...] = ()
     policies: tuple[PlainView, ...] = ()

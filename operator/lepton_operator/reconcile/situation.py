@@ -69,6 +69,15 @@ class Situation:
             return ()
         return tuple(pod for pod in self.observed.pods if pod.owner_uid == current.uid)
 
+    @cached_property
+    def witnesses(self) -> tuple[PodView, ...]:
+        """The same, and those that are gone since they ended."""
+        current = self.current_job
+        if current is None:
+            return ()
+        gone = (pod for pod in self.observed.departed if pod.owner_uid == current.uid)
+        return (*self.pods, *gone)
+
     @property
     def pods_in_the_way(self) -> tuple[PodView, ...]:
         """Pods of whatever attempt, or of an earlier job of this name, that still run.

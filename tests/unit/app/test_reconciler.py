@@ -321,7 +321,9 @@ def ended_pod(rank: int, said: str, **metadata: Any) -> dict[str, Any]:
         "metadata": {
             **of_job, "name": f"job-1-{rank}-abcde", "uid": f"pod-{rank}", "creationTimestamp": NOW,
             "annotations": {"batch.kubernetes.io/job-completion-index": str(rank)},
-            "ownerReferences": [{"uid": of_job["uid"], "controller": True}],
+            "ownerReferences": [
+                {"kind": "Job", "name": "job-1", "uid": of_job["uid"], "controller": True}
+            ],
             **metadata,
         },
         "spec": {"nodeName": "node-1"},
@@ -332,22 +334,24 @@ def ended_pod(rank: int, said: str, **metadata: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_the_step_of_a_first_worker_that_was_ended_and_deleted_for_its_peer_is_known() -> None:
+def test_what_ended_and_was_deleted_for_its_peer_before_anyone_looked_still_tells_why() -> None:
     bench = Bench({"attempt": 1, "startTime": NOW, "observedGeneration": 1}, workers=2)
     jobs, pods = (bench.caches.reflectors[kind].store for kind in ("jobs.batch", "pods"))
-    jobs.upsert(batch_job("5", "FailureTarget"))
-    pods.upsert(ended_pod(1, '{"rank": 1, "error": {"line": "ValueError: bad sample"}}'))
+    lost = '{"rank": 1, "error": {"line": "RuntimeError: connection reset", "secondary": true}}'
+    pods.upsert(ended_pod(1, lost))
     later = (datetime.fromisoformat(NOW) + timedelta(seconds=1)).isoformat()
-    told = '{"rank": 0, "progress": {"step": 5, "totalSteps": 100}}'
+    told = '{"rank": 0, "progress": {"step": 5}, "error": {"line": "ValueError: bad sample"}}'
     first = ended_pod(0, told, deletionTimestamp=later, deletionGracePeriodSeconds=0)
     pods.upsert(first)
-    bench.run()
-    assert "attempts" not in bench.server.training_job["status"]
     pods.delete(first)
-    jobs.upsert(batch_job("6", "FailureTarget", "Failed"))
+    jobs.upsert(batch_job("5", "FailureTarget", "Failed"))
     bench.run()
     (attempt,) = bench.server.training_job["status"]["attempts"]
-    assert (attempt["rank"], attempt["step"]) == (1, 5)
+    assert (attempt["class"], attempt["rank"], attempt["step"]) == ("Application", 0, 5)
+    assert attempt["message"] == "rank 0 exited with code 1 on node-1: ValueError: bad sample"
+    job = bench.caches.training_jobs.get("team", "job")
+    assert job is not None
+    assert bench.caches.departed(job) == (), "nothing is kept for longer than it is of use"
 
 
 @pytest.mark.parametrize("status", [{}, ended()])

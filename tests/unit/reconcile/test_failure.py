@@ -185,6 +185,23 @@ def test_a_pod_that_vanished_is_an_interruption():
     assert failure.message == "the pod of rank 0 is gone"
 
 
+def test_a_pod_that_ended_and_is_gone_since_is_no_pod_that_vanished():
+    """Its peer was seen to fail first, and Kubernetes deleted what was left."""
+    lost = {"pod-uid-1-1": word(PEER_GONE, secondary=True)}
+    first = deleted(ended(0, code=9, seconds=1), 3)
+    failure = find(ended(1, seconds=2), departed=(first,), job=failed_job(3), last_words=lost)
+    assert (failure.rank, failure.exit_code) == (0, 9)
+    assert failure.failure_class is FailureClass.APPLICATION
+
+
+@pytest.mark.parametrize(("code", "found"), [(9, "APPLICATION"), (143, "INFRASTRUCTURE")])
+def test_what_ends_in_the_second_in_which_its_job_fails_is_told_by_how_it_ended(code, found):
+    lost = {"pod-uid-1-1": word(PEER_GONE, secondary=True)}
+    first = deleted(ended(0, code=code, seconds=2), 2)
+    failure = find(first, ended(1, seconds=2), job=failed_job(2), last_words=lost)
+    assert failure.failure_class is FailureClass[found]
+
+
 def test_a_failed_pod_deleted_afterwards_keeps_its_own_error():
     failure = find(
         deleted(ended(0, seconds=1), 4), pod(1), last_words={"pod-uid-1-0": word("ValueError: a")}
