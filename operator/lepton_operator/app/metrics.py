@@ -48,7 +48,7 @@ class Metrics:
 
 
 class StateCollector(Collector):
-    """Gauges of the present: jobs by phase, progress of those that run, queue, leadership, tasks."""
+    """Gauges of the present: jobs by phase, progress of each, queue, leadership, tasks."""
 
     def __init__(
         self,
