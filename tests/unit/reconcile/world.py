@@ -109,13 +109,15 @@ class World:
         self.look_ups: list[LookUp] = []
         self.events: list[str] = []
         self.writes: list[str] = []
+        self.made: list[str] = []
+        """Names of the batch Jobs that were made, and were not there before."""
         self.may_wait = 0
         """How many of the writes were of a status that may wait, and so mostly join a later one."""
         self.crash_after: int | None = None
         self._uids = 0
         self._late: dict[str, tuple[datetime, list[Json]]] = {}
         """By kind of which the watch is late: since when, and what was there then, with what the
-        operator itself has written since."""
+        operator was told since in answers to its own writes."""
         self._seen_jobs: set[str] = set()
         self._vanished: datetime | None = None
 
@@ -130,9 +132,10 @@ class World:
         """All watches have told all."""
         self._late.clear()
 
-    def start_again(self) -> None:
-        """Another process is the operator: it lists, and remembers nothing."""
-        self.catch_up()
+    def start_again(self, *empty: str) -> None:
+        """Another process is the operator: it lists, and remembers nothing. The lists of `empty`
+        kinds are those of before there was anything, and their watches are late."""
+        self._late = {kind: (self.now, []) for kind in empty}
         self.crash_after = None
         self._seen_jobs, self._vanished = set(), None
 
@@ -289,6 +292,7 @@ class World:
             attempt = self.job["status"]["attempt"]
             assert metadata["name"] == f"job-{attempt}", "an attempt is counted before it is made"
             assert all(map(self._is_lost, self.live_pods())), "no pod of an earlier attempt runs"
+            self.made.append(metadata["name"])
             group = manifest["spec"]["template"]["spec"].get("schedulingGroup")
             assert group is None or ("PodGroup", group["podGroupName"]) in self.objects
         self._uids += 1
