@@ -9,12 +9,15 @@ import os
 from collections import Counter
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from situations import word
 from world import KINDS, Crash, World, essence, new_world
 
 from lepton_operator.api.job import TrainingJob
+
+pytestmark = pytest.mark.timeout(1800)
 
 SCHEDULES = os.environ.get("SCHEDULES")
 EXAMPLES = settings(
