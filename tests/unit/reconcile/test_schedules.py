@@ -33,7 +33,7 @@ EVENT = st.one_of(
     st.tuples(st.just("step"), st.none()),
     st.tuples(st.just("reconcile"), st.none()),
     st.tuples(st.just("reconcile"), st.none()),
-    st.tuples(st.just("late"), st.none()),
+    st.tuples(st.just("overtaken"), st.none()),
     st.tuples(st.just("crash"), st.integers(0, 4)),
     st.tuples(st.just("fail"), st.integers(0, 1)),
     st.tuples(st.just("succeed"), st.integers(0, 1)),
@@ -67,7 +67,7 @@ def perform(world: World, what: str, value: object) -> None:
         world.reconcile()
     elif what == "crash":
         crash(world, value)
-    elif what == "late":
+    elif what == "overtaken":
         world.reconcile(meanwhile=world.step)
     elif what == "fail" and pod is not None:
         world.end(pod, 1, word("ValueError: boom"))
