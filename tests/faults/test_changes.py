@@ -73,6 +73,15 @@ async def patched(here, path, change):
         raise
 
 
+async def settings_of(here, cluster):
+    """What the operator of a scene makes objects by."""
+    return Settings(
+        trainer_image=cluster.trainer_image,
+        gangs=await offered_gangs(here.api),
+        network=NetworkAccess(here.namespace),
+    )
+
+
 async def refusal(here, settings, raw):
     """What the API server has against the objects of a job's first attempt; None if nothing. It is
     asked to make them and keep none."""
@@ -145,11 +154,7 @@ async def test_row_19_what_the_schema_allows_is_reached_or_told_and_can_be_taken
         crd = await here.api.get(CRD)
         schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
         found = drawn(changes(schema["properties"]["spec"]))
-        settings = Settings(
-            trainer_image=cluster.trainer_image,
-            gangs=await offered_gangs(here.api),
-            network=NetworkAccess(here.namespace),
-        )
+        settings = await settings_of(here, cluster)
         came_of_it = Counter(
             await side_by_side(
                 (
@@ -163,6 +168,19 @@ async def test_row_19_what_the_schema_allows_is_reached_or_told_and_can_be_taken
         assert came_of_it["reached"] > MANY // 4
         assert not here.recorder.now("jobs")
         assert "Traceback" not in here.seat.process.log
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"template": {"tolerations": [{"key": 5}]}}, {"template": {"volumes": [{"name": "A b"}]}}],
+    ids=["that it can't read", "that is invalid"],
+)
+async def test_row_19_a_pod_field_that_the_api_server_refuses_ends_the_job_with_its_words(
+    cluster, tmp_path, change
+):
+    async with scene(cluster, tmp_path) as here:
+        settings = await settings_of(here, cluster)
+        assert await changed_and_back(here, settings, 0, change) == "told"
 
 
 async def told_of(here, stage, **change):
