@@ -65,7 +65,7 @@ test-faults: .venv/ready  ## the fault campaign, row by row: docs/reliability.md
 	@$(PYTHON) tools/faults.py -m "not long" $(if $(TESTS),-k "$(TESTS)")
 
 test-faults-long: .venv/ready  ## its long half: schedules at random, two minutes without an API server, churn
-	@$(if $(TESTS),,SCHEDULES=3000 $(PYTHON) -m pytest -q tests/unit/reconcile/test_schedules.py)
+	@$(if $(TESTS),,$(PYTHON) -m pytest -q --hypothesis-profile=search tests/unit/reconcile/test_schedules.py)
 	@$(PYTHON) tools/faults.py -m long $(if $(TESTS),-k "$(TESTS)")
 
 bench-library: .venv/ready  ## the training library against its peers; PARTS=, SEEDS=, ONLY= narrow it
