@@ -18,6 +18,7 @@ from lepton_operator.api.validation import parse_spec
 from lepton_operator.app.discovery import offered_gangs
 from lepton_operator.app.resources import resource_of
 from lepton_operator.engine.client import ApiError
+from lepton_operator.engine.diff import merge_patch
 from lepton_operator.reconcile import manifests
 from lepton_operator.reconcile.settings import NetworkAccess, Settings
 from lepton_operator.reconcile.text import one_line
@@ -138,7 +139,7 @@ async def _changed_and_back(here, settings, number, change):
         assert told["reason"] == "InvalidSpec"
         assert one_line(why, 200).rstrip("…") in told["message"]
         return "told"
-    job = await patched(here, path, {name: before.get(name) for name in change})
+    job = await patched(here, path, merge_patch(job["spec"], before))
     if job is None:
         return "kept"
     await settled(here, stage, job["metadata"]["generation"])
