@@ -64,7 +64,8 @@ clean: cluster-down  ## remove what the targets made, but for the caches outside
 test-faults: .venv/ready  ## the fault campaign, row by row: docs/reliability.md; TESTS= narrows it
 	@$(PYTHON) tools/faults.py -m "not long" $(if $(TESTS),-k "$(TESTS)")
 
-test-faults-long: .venv/ready  ## its long half: two minutes without an API server, an hour of churn, …
+test-faults-long: .venv/ready  ## its long half: schedules at random, two minutes without an API server, churn
+	@$(if $(TESTS),,$(PYTHON) -m pytest -q --hypothesis-profile=search tests/unit/reconcile/test_schedules.py)
 	@$(PYTHON) tools/faults.py -m long $(if $(TESTS),-k "$(TESTS)")
 
 bench-library: .venv/ready  ## the training library against its peers; PARTS=, SEEDS=, ONLY= narrow it

@@ -125,6 +125,9 @@ async def test_row_14_a_clock_that_is_moved_by_an_hour_changes_neither_leader_no
 
 
 JOBS = 200
+DRAINED_IN, TAKEN_OVER_IN = 25, 5
+"""Seconds that the end of a leader may take, of the 30 that a kubelet gives it; and then the
+beginning of its successor."""
 
 
 async def test_row_21_sigterm_under_load_loses_nothing_and_hands_over_at_once(cluster, tmp_path):
@@ -139,6 +142,7 @@ async def test_row_21_sigterm_under_load_loses_nothing_and_hands_over_at_once(cl
         assert await here.seat.process.ended() == 0
         last = here.proxy.exchanges[-1]
         print(f"drained {last.time - asked:.1f} s after SIGTERM")
+        assert last.time - asked <= DRAINED_IN
         sent = [e for e in here.proxy.exchanges if e.request.writes]
         assert all(e.told is not None for e in sent), "what was under way was waited for"
         left = sum(not stage.status for stage in stages)
@@ -149,6 +153,7 @@ async def test_row_21_sigterm_under_load_loses_nothing_and_hands_over_at_once(cl
         )
         taken = next(e for e in standby.proxy.exchanges if e.request.writes)
         print(f"taken over {taken.time - last.time:.1f} s after the last word of the first")
+        assert taken.time - last.time <= TAKEN_OVER_IN
         assert lease["spec"]["leaseTransitions"] == 1
         assert str(last.request) == "update leases", "given back, so that nobody need wait for it"
         await here.until("all rest", lambda: all(s.true("Suspended") for s in stages))

@@ -121,6 +121,7 @@ class Controller:
                 queue_length=lambda: len(self._queue),
                 is_leader=lambda: self._lease.is_leader,
                 unsynced=self._unready,
+                tasks=lambda: len(asyncio.all_tasks()),
             )
         )
 

@@ -48,7 +48,7 @@ class Metrics:
 
 
 class StateCollector(Collector):
-    """Gauges of the present: jobs by phase, each running job's progress, queue, leadership."""
+    """Gauges of the present: jobs by phase, progress of each, queue, leadership, tasks."""
 
     def __init__(
         self,
@@ -57,11 +57,13 @@ class StateCollector(Collector):
         queue_length: Callable[[], int],
         is_leader: Callable[[], bool],
         unsynced: Callable[[], list[str]],
+        tasks: Callable[[], int],
     ) -> None:
         self._jobs = jobs
         self._queue_length = queue_length
         self._is_leader = is_leader
         self._unsynced = unsynced
+        self._tasks = tasks
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The gauges as of now."""
@@ -76,6 +78,11 @@ class StateCollector(Collector):
             "lepton_operator_caches_unsynced",
             "Caches that have not been filled yet.",
             value=len(self._unsynced()),
+        )
+        yield GaugeMetricFamily(
+            "lepton_operator_tasks",
+            "Tasks of the event loop; more and more of them are a leak.",
+            value=self._tasks(),
         )
         if not leading:
             # Both replicas know the jobs; told twice, sums over replicas would be doubled.

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+UNREADABLE = "cannot be handled as a"
+"""What the API server says of an object with a field of a wrong type."""
+
 
 class ApiError(Exception):
     """A request failed: an answer of the API server, or with `status` 0 none at all.
@@ -67,14 +70,15 @@ class Conflict(ApiError):  # noqa: N818
 class Refused(ApiError):  # noqa: N818
     """The API server won't have this (400, 403, 413, 422); the same again is refused again.
 
-    `permanent` is false where it depends on others: quota, admission, access rights.
+    `permanent` is false where it depends on others: quota, admission, access rights. A webhook that
+    denies with no code of its own does so with 400, as does a server that can't read an object.
     `namespace_terminating` is true when the namespace is being deleted.
     """
 
     @property
     def permanent(self) -> bool:
         """Whether only another manifest can help."""
-        return self.status in (413, 422)
+        return self.status in (413, 422) or UNREADABLE in self.message
 
     @property
     def namespace_terminating(self) -> bool:

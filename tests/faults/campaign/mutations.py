@@ -8,10 +8,14 @@ Strategy = st.SearchStrategy[Any]
 
 LEFT_ALONE = frozenset({"suspend", "startAt", "managedBy", "ttlSecondsAfterFinished"})
 """Fields that decide whether a job is looked after at all."""
+OF_ANY_KIND = st.sampled_from([{}, {"name": "a"}, {"name": "A b"}, {"name": 5}, {"operator": []}])
+"""Values of what is passed through to pods: some that a pod has, some that no API server reads."""
 
 
 def of_schema(schema: dict[str, Any]) -> Strategy:
     """Values of a schema, most of them near its bounds; rules in CEL are not looked at."""
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        return OF_ANY_KIND
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     if schema.get("x-kubernetes-int-or-string"):

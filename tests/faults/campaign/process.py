@@ -99,6 +99,12 @@ class OperatorProcess:
         (line,) = (line for line in text.splitlines() if line.startswith(f"{field}:"))
         return int(line.split()[1])
 
+    async def tasks(self) -> int:
+        """Tasks of its event loop."""
+        _, text = await self.probe("/metrics")
+        (line,) = (row for row in text.splitlines() if row.startswith("lepton_operator_tasks "))
+        return int(float(line.split()[1]))
+
     def descriptors(self) -> int:
         """Open files and sockets."""
         assert self._process is not None

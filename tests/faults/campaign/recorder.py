@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,8 @@ class Seen:
     resource: str
     type: str
     object: Json
+    time: float = 0.0
+    """When it came, on the monotonic clock."""
 
 
 class Recorder:
@@ -118,7 +121,7 @@ class Recorder:
     def _take(self, resource: str, kind: str, there: Json) -> str:
         """Note an event; returns its version."""
         version: str = there["metadata"]["resourceVersion"]
-        self._seen.append(Seen(int(version), resource, kind, there))
+        self._seen.append(Seen(int(version), resource, kind, there, time.monotonic()))
         if kind == "DELETED":
             self._now[resource].pop(there["metadata"]["name"], None)
         else:

@@ -23,6 +23,7 @@ def scrape(*jobs: TrainingJob, leading: bool) -> str:
             queue_length=lambda: 2,
             is_leader=lambda: leading,
             unsynced=lambda: ["pods"],
+            tasks=lambda: 30,
         )
     )
     return generate_latest(metrics.registry).decode()
@@ -50,3 +51,4 @@ def test_the_standby_tells_of_itself_only_so_that_sums_count_each_job_once():
     assert "lepton_operator_leader 0.0" in text
     assert "lepton_operator_queue_length 2.0" in text
     assert "lepton_operator_caches_unsynced 1.0" in text
+    assert "lepton_operator_tasks 30.0" in text

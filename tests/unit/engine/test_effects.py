@@ -1,6 +1,7 @@
 """Writes under refusals, overload, lost answers and lost leadership."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -137,14 +138,19 @@ async def test_a_broken_answer_is_tried_three_times(api: Any, effects: Effects, 
 
 
 @pytest.mark.parametrize(
-    ("code", "reason", "permanent"),
-    [(422, "Invalid", True), (403, "Forbidden", False), (400, "BadRequest", False)],
+    ("code", "reason", "text", "permanent"),
+    [
+        (422, "Invalid", "spec.replicas: Invalid value: -1", True),
+        (400, "BadRequest", 'Job in version "v1" cannot be handled as a Job: json: cannot', True),
+        (403, "Forbidden", "exceeded quota: pods", False),
+        (400, "BadRequest", 'admission webhook "a" denied the request: no', False),
+    ],
 )
 async def test_a_refusal_is_raised_at_once_with_its_message(
-    api: Any, effects: Effects, kit: Any, code: int, reason: str, permanent: bool
+    api: Any, effects: Effects, kit: Any, code: int, reason: str, text: str, permanent: bool
 ) -> None:
-    api.once(kit.refusing(code, reason, "admission denied the request: no"))
-    with pytest.raises(Refused, match="admission denied the request: no") as raised:
+    api.once(kit.refusing(code, reason, text))
+    with pytest.raises(Refused, match=re.escape(text)) as raised:
         await effects.create(kit.THINGS, manifest())
     assert raised.value.permanent is permanent
     assert api.count("POST") == 1

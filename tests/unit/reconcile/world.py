@@ -32,6 +32,7 @@ from lepton_operator.reconcile.settings import NetworkAccess, Settings
 
 Json = dict[str, Any]
 START = datetime(2026, 1, 1, tzinfo=UTC)
+QUOTA = "exceeded quota: none"
 SETTINGS = Settings(
     trainer_image="trainer:1",
     max_interruptions=5,
@@ -39,6 +40,11 @@ SETTINGS = Settings(
     network=NetworkAccess("lepton-system"),
 )
 AFTER_CONFLICT = timedelta(seconds=1)
+KINDS = ("LeptonTrainingJob", "Job", "Pod", "Service", "PersistentVolumeClaim", "NetworkPolicy",
+         "PodGroup")  # fmt: skip
+"""What there are watches of, each of which may be late by itself."""
+LATEST = timedelta(seconds=9)
+"""For how long a watch is late at most: caches remember a bit longer that a batch Job has gone."""
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 
@@ -50,6 +56,31 @@ def versioned(there: Json) -> Json:
 
 class Crash(Exception):  # noqa: N818
     """The operator was killed."""
+
+
+def essence(world: "World") -> object:
+    """What must not depend on when the operator was killed."""
+    status = world.job["status"]
+    return (
+        status["phase"],
+        status["attempt"],
+        status["restarts"],
+        status["interruptions"],
+        [(a["number"], a.get("class"), a["message"]) for a in status.get("attempts", ())],
+        [(c["type"], c["status"], c["reason"], c["message"]) for c in status["conditions"]],
+        (status.get("memory"), status.get("placement")),
+        sorted(name for kind, name in world.objects if kind != "Pod"),
+    )
+
+
+def new_world() -> "World":
+    """Of a job with two workers and a claim, which may be restarted twice."""
+    return World(
+        environment={},
+        workers=2,
+        storage={"size": "1Gi"},
+        failurePolicy={"maxRestarts": 2, "backoffSeconds": 4},
+    )
 
 
 class World:
@@ -82,25 +113,78 @@ class World:
         self.look_ups: list[LookUp] = []
         self.events: list[str] = []
         self.writes: list[str] = []
+        self.made: list[str] = []
+        """Names of the batch Jobs that were made, and were not there before."""
         self.may_wait = 0
         """How many of the writes were of a status that may wait, and so mostly join a later one."""
         self.crash_after: int | None = None
         self._uids = 0
+        self._late: dict[str, tuple[datetime, list[Json]]] = {}
+        """By kind of which the watch is late: since when, and what was there then, with what the
+        operator was told since in answers to its own writes."""
+        self._seen_jobs: set[str] = set()
+        self._vanished: datetime | None = None
+
+    # What the operator sees
+
+    def fall_behind(self, kind: str) -> None:
+        """The watch of a kind tells nothing more until `catch_up`, or for LATEST at most."""
+        there = [self.job] if kind == "LeptonTrainingJob" else self.of(kind)
+        self._late.setdefault(kind, (self.now, copy.deepcopy(there)))
+
+    def catch_up(self) -> None:
+        """All watches have told all."""
+        self._late.clear()
+
+    def start_again(self, *empty: str) -> None:
+        """Another process is the operator: it lists, and remembers nothing. The lists of `empty`
+        kinds are those of before there was anything, and their watches are late."""
+        self.refused_for_now = None
+        self._late = {kind: (self.now, []) for kind in empty}
+        self.crash_after = None
+        self._seen_jobs, self._vanished = set(), None
+
+    def seen(self, kind: str) -> list[Json]:
+        """Objects of a kind as the caches have them."""
+        if kind in self._late:
+            return self._late[kind][1]
+        return [self.job] if kind == "LeptonTrainingJob" else self.of(kind)
+
+    def _saw(self, kind: str, name: str) -> None:
+        """The operator was told in an answer how an object is now."""
+        if kind not in self._late:
+            return
+        cached = self._late[kind][1]
+        cached[:] = [there for there in cached if there["metadata"]["name"] != name]
+        now = self.job if kind == "LeptonTrainingJob" else self.objects.get((kind, name))
+        if now is not None:
+            cached.append(copy.deepcopy(now))
+            cached.sort(key=lambda there: there["metadata"]["name"])
+
+    def _job_vanished(self) -> bool:
+        """Whether a batch Job has gone from the cache a moment ago."""
+        there = {batch["metadata"]["uid"] for batch in self.seen("Job")}
+        if self._seen_jobs - there:
+            self._vanished = self.now
+        self._seen_jobs = there
+        return self._vanished is not None and self.now - self._vanished <= LATEST
 
     # What the operator does
 
     def look(self) -> tuple[TrainingJob, Observed]:
         """The job and its children as the caches have them."""
-        job = TrainingJob.from_object(copy.deepcopy(self.job))
+        (seen,) = self.seen("LeptonTrainingJob")
+        job = TrainingJob.from_object(copy.deepcopy(seen))
         attempt, progress = self.progress
         said = progress if attempt == job.status.attempt else None
         return job, Observed(
-            jobs=tuple(JobView.from_object(versioned(o)) for o in self.of("Job")),
-            pods=tuple(PodView.from_object(o) for o in self.of("Pod")),
-            services=tuple(PlainView.from_object(o) for o in self.of("Service")),
-            claims=tuple(PlainView.from_object(o) for o in self.of("PersistentVolumeClaim")),
-            policies=tuple(PlainView.from_object(o) for o in self.of("NetworkPolicy")),
-            groups=tuple(GroupView.from_object(o, o["apiVersion"]) for o in self.of("PodGroup")),
+            jobs=tuple(JobView.from_object(versioned(o)) for o in self.seen("Job")),
+            pods=tuple(PodView.from_object(o) for o in self.seen("Pod")),
+            services=tuple(PlainView.from_object(o) for o in self.seen("Service")),
+            claims=tuple(PlainView.from_object(o) for o in self.seen("PersistentVolumeClaim")),
+            policies=tuple(PlainView.from_object(o) for o in self.seen("NetworkPolicy")),
+            groups=tuple(GroupView.from_object(o, o["apiVersion"]) for o in self.seen("PodGroup")),
+            job_vanished=self._job_vanished(),
             progress=said,
             progress_time=self.now,
             asked_time=self.now if self.running(0) is not None else None,
@@ -112,6 +196,7 @@ class World:
     def reconcile(self, meanwhile: Callable[[], None] = lambda: None) -> timedelta | None:
         """One pass; returns when to look again. Something may happen before its writes."""
         job, observed = self.look()
+        before = copy.deepcopy(self.seen("LeptonTrainingJob"))
         plan = decide(job, observed, SETTINGS, self.now)
         if plan.look_up is not None:
             self.look_ups.append(plan.look_up)
@@ -119,9 +204,8 @@ class World:
             plan = decide(job, observed, SETTINGS, self.now)
         assert plan.look_up is None, "what was looked up is enough"
         assert plan == decide(job, observed, SETTINGS, self.now)
-        before = copy.deepcopy(self.job)
         meanwhile()
-        if plan.status != job.status and self.job != before:
+        if plan.status != job.status and [self.job] != before:
             return AFTER_CONFLICT
         return plan.again_in if self.carry_out(job, plan) else AFTER_CONFLICT
 
@@ -132,6 +216,10 @@ class World:
             observed,
             limits=self.limits if wanted.limits else None,
             nodes=nodes if wanted.nodes else None,
+            pods=tuple(PodView.from_object(pod) for pod in self.of("Pod"))
+            if wanted.pods_of
+            else observed.pods,
+            pods_looked_up=wanted.pods_of is not None,
             looked_up_job=(
                 tuple(
                     JobView.from_object(versioned(batch))
@@ -156,16 +244,20 @@ class World:
             self.may_wait += not plan.urgent
             self._check_transitions(self.job["status"], status)
             self.job["status"] = json.loads(json.dumps(status))
+            self._saw("LeptonTrainingJob", self.job["metadata"]["name"])
         for manifest in plan.create:
             if manifest["kind"] == "Job" and self.quota is not None:
                 self.refused_for_now = self.quota
                 return False
             self._wrote(f"create {manifest['kind']} {manifest['metadata']['name']}")
             self._create(manifest)
+            self._saw(manifest["kind"], manifest["metadata"]["name"])
         self.refused_for_now = None
         for manifest in plan.apply:
             self._wrote(f"apply {manifest['kind']} {manifest['metadata']['name']}")
-            self._apply(manifest)
+            if not self._apply(manifest):
+                return False
+            self._saw(manifest["kind"], manifest["metadata"]["name"])
         for deletion in plan.delete:
             self._wrote(f"delete {deletion.kind} {deletion.name}")
             if deletion.kind == "LeptonTrainingJob":
@@ -173,12 +265,12 @@ class World:
                 self.gone = True
                 continue
             there = self.objects.get((deletion.kind, deletion.name))
-            if there is None or there["metadata"]["uid"] != deletion.uid:
-                continue
-            if deletion.version in (None, versioned(there)["metadata"]["resourceVersion"]):
-                self.delete(deletion.kind, deletion.name)
-            else:
-                conflict = True
+            if there is not None and there["metadata"]["uid"] == deletion.uid:
+                if deletion.version in (None, versioned(there)["metadata"]["resourceVersion"]):
+                    self.delete(deletion.kind, deletion.name)
+                else:
+                    conflict = True
+            self._saw(deletion.kind, deletion.name)
         for note in plan.events:
             self.events.append(str(note.reason))
         return not conflict
@@ -211,7 +303,8 @@ class World:
         if kind == "Job":
             attempt = self.job["status"]["attempt"]
             assert metadata["name"] == f"job-{attempt}", "an attempt is counted before it is made"
-            assert not self.live_pods(), "no pod of an earlier attempt runs"
+            assert all(map(self._is_lost, self.live_pods())), "no pod of an earlier attempt runs"
+            self.made.append(metadata["name"])
             group = manifest["spec"]["template"]["spec"].get("schedulingGroup")
             assert group is None or ("PodGroup", group["podGroupName"]) in self.objects
         self._uids += 1
@@ -219,16 +312,22 @@ class World:
         manifest["status"] = {}
         self.objects[kind, metadata["name"]] = manifest
 
-    def _apply(self, manifest: Json) -> None:
+    def _apply(self, manifest: Json) -> bool:
+        """False where the UID keeps it from making what is not there any more."""
         there = self.objects.get((manifest["kind"], manifest["metadata"]["name"]))
-        assert there is not None
         if manifest["kind"] != "Job":
+            if there is None:
+                self._create(manifest)
+                return True
             there["spec"] = json.loads(json.dumps(manifest["spec"]))
             there["metadata"]["annotations"] = dict(manifest["metadata"]["annotations"])
-            return
-        assert there["metadata"]["uid"] == manifest["metadata"]["uid"]
+            return True
+        if there is None or there["metadata"]["uid"] != manifest["metadata"]["uid"]:
+            assert "Job" in self._late, "a Job is changed that is not seen"
+            return False
         assert manifest["spec"].keys() == {"suspend"}, "nothing else of a Job can change"
         there["spec"] |= manifest["spec"]
+        return True
 
     def delete(self, kind: str, name: str) -> None:
         """Delete an object; a pod ends first."""
@@ -250,6 +349,11 @@ class World:
         """Pods of which something runs."""
         return [p for p in self.of("Pod") if p["status"]["phase"] in ("Pending", "Running")]
 
+    def _is_lost(self, pod: Json) -> bool:
+        """Whether its kubelet had half a minute more than it should have needed to end it."""
+        due = pod["metadata"].get("deletionTimestamp")
+        return due is not None and self.now >= datetime.fromisoformat(due) + timedelta(seconds=30)
+
     def change_spec(self, **spec: Any) -> None:
         """What a user does with kubectl."""
         if any(self.job["spec"].get(k) != v for k, v in spec.items()):
@@ -261,6 +365,9 @@ class World:
     def tick(self, seconds: float) -> None:
         """Time passes."""
         self.now += timedelta(seconds=seconds)
+        over = [kind for kind, (since, _) in self._late.items() if self.now - since > LATEST]
+        for kind in over:
+            del self._late[kind]
 
     def step(self) -> None:
         """Each controller does its next step."""
