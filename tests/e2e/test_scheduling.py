@@ -172,6 +172,13 @@ def domains(kubectl):
     listed = {"apiVersion": "v1", "kind": "List", "items": nodes}
     kubectl("create", "-f", "-", input=json.dumps(listed))
     names = [node["metadata"]["name"] for node in nodes]
+
+    def taints():
+        listed = json.loads(kubectl("get", "nodes", *names, "-o", "json").stdout)["items"]
+        return {taint["key"] for node in listed for taint in node["spec"].get("taints", ())}
+
+    # Each is born with a taint of its own time, and a domain that may not be entered is none.
+    until("both may be entered", lambda: "node.kubernetes.io/not-ready" not in taints())
     yield names
     kubectl("delete", "nodes", *names)
 
