@@ -77,12 +77,13 @@ class Collector:
             if uid == pod.uid and now < due:
                 continue
             # What is asked long before it may be written is old by the time it is; what may be
-            # written before the next look is asked for now.
-            wait = self._pacer.wait(key) if uid == pod.uid else 0.0
-            if wait > self.TICK_SECONDS:
-                self._due[key] = (pod.uid, now + wait - self.TICK_SECONDS)
+            # written before the next look is asked for now. A new pod is asked at once, and again.
+            wait = self._pacer.wait(key)
+            is_early = wait > self.TICK_SECONDS
+            pause = wait - self.TICK_SECONDS if is_early else self._period(key, pod.uid, now)
+            self._due[key] = (pod.uid, now + pause)
+            if is_early and uid == pod.uid:
                 continue
-            self._due[key] = (pod.uid, now + self._period(key, pod.uid, now))
             task = asyncio.create_task(self._pull(key, pod))
             self._pulls.add(task)
             task.add_done_callback(self._pulls.discard)

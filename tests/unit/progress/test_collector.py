@@ -136,6 +136,20 @@ async def test_what_is_written_a_moment_late_is_asked_for_in_time_again(bench):
     assert asked == [10.0 * n for n in range(10)]
 
 
+async def test_a_new_pod_is_asked_again_just_before_its_progress_may_be_written(bench):
+    now, asked = 0.0, []
+    bench.collector._clock = bench.pacer._clock = lambda: now
+    bench.collector.TICK_SECONDS, bench.pacer._minimum = 1.0, 10.0
+    bench.pacer.written(KEY)
+    for tick in range(2, 12):
+        now = float(tick)
+        bench.collector._start_due_pulls()
+        await asyncio.gather(*bench.collector._pulls)
+        if len(bench.asked) > len(asked):
+            asked.append(now)
+    assert asked == [2.0, 9.0]
+
+
 async def test_a_new_pod_is_asked_at_once(bench):
     bench.pacer._minimum = 3600
     bench.start()
