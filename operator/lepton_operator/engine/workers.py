@@ -113,6 +113,9 @@ class Workers(Generic[K]):
             finally:
                 self._queue.done(key)
                 self.last_progress = self._clock()
+            # Passes that wait for nothing, as those over thousands of jobs at a start, would keep
+            # the loop from everything else.
+            await asyncio.sleep(0)
 
     async def _process(self, key: K) -> None:
         started = self._clock()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -36,6 +37,26 @@ async def test_a_key_that_fails_is_retried_and_the_others_are_not_held_up(
     assert [bool(record.exc_info) for record in caplog.records] == [True, False, False]
     await kit.until(lambda: queue.failures("poison") == 0)
     await workers.stop(1)
+
+
+async def test_passes_that_wait_for_nothing_let_others_run_in_between() -> None:
+    queue: WorkQueue[int] = WorkQueue()
+    done = 0
+
+    async def reconcile(_: int) -> None:
+        nonlocal done
+        done += 1
+
+    for key in range(100):
+        queue.add(key)
+    workers = Workers(queue, reconcile, count=4)
+    workers.start()
+    seen = [0]
+    while done < 100:
+        await asyncio.sleep(0)
+        seen.append(done)
+    await workers.stop(1)
+    assert all(after - before <= 4 for before, after in pairwise(seen))
 
 
 async def test_a_key_that_can_not_be_done_for_now_is_looked_at_in_time(kit: Any) -> None:
