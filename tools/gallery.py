@@ -18,6 +18,7 @@ import numpy as np
 from lepton import Agent
 from lepton.environments.batched import SingleEnv
 from lepton.environments.scenarios import make_scenario
+from lepton.errors import InputError
 from steps import ROOT, say
 
 matplotlib.use("Agg")
@@ -130,4 +131,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        again = f"`rm -r {RUNS.relative_to(ROOT)}/<name>` has it trained again"
+        sys.exit(f"make docs: {error}; {again}")
