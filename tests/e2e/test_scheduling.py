@@ -145,18 +145,18 @@ def test_a_job_that_names_no_region_shows_its_nodes_alone(jobs):
 
 
 @OWN_NODES
-@pytest.mark.parametrize("segment", [2, 4])
-def test_segments_wait_for_a_domain_and_run_in_it(jobs, labelled, segment):
-    jobs.apply(
-        "segments",
-        command=["sleep", "5"],
-        workers=4,
-        scheduling={"segmentSize": segment},
-    )
-    until("the workers exist", lambda: len(jobs.items("pods")) == 4)
-    jobs.until("segments", "waits", lambda s: "can't be placed" in str(s.get("conditions")))
+def test_segments_wait_for_a_domain_and_run_in_it(jobs, labelled):
+    # Both in one test: the domain of one would be the other's, too.
+    names = {segment: f"segments-{segment}" for segment in (2, 4)}
+    for segment, name in names.items():
+        scheduling = {"segmentSize": segment}
+        jobs.apply(name, command=["sleep", "5"], workers=4, scheduling=scheduling)
+    until("the workers exist", lambda: len(jobs.items("pods")) == 8)
+    for name in names.values():
+        jobs.until(name, "waits", lambda s: "can't be placed" in str(s.get("conditions")))
     labelled(clique="a.0")
-    assert jobs.finished("segments")["phase"] == "Complete"
+    for name in names.values():
+        assert jobs.finished(name)["phase"] == "Complete"
 
 
 @pytest.fixture
