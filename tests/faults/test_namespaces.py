@@ -29,13 +29,20 @@ def said(stage):
     return next(told, {"message": ""})["message"]
 
 
+async def with_quota(here):
+    """Leave no room for a Job; returns the quota's path, once it is in force."""
+    quotas = f"/api/v1/namespaces/{here.namespace}/resourcequotas"
+    await here.api.post(quotas, QUOTA)
+    path = f"{quotas}/none"
+    while "used" not in (await here.api.get(path)).get("status", {}):
+        await asyncio.sleep(0.1)
+    return path
+
+
 async def test_row_13_a_quota_that_is_used_up_is_told_and_waited_for(cluster, baselines, tmp_path):
     await baselines.of("happy")
     async with scene(cluster, tmp_path) as here:
-        path = f"/api/v1/namespaces/{here.namespace}/resourcequotas"
-        await here.api.post(path, QUOTA)
-        while "used" not in (await here.api.get(f"{path}/none")).get("status", {}):
-            await asyncio.sleep(0.1)
+        path = await with_quota(here)
         stage = Stage(here)
         await stage.apply(workers=2)
         events = f"/api/v1/namespaces/{here.namespace}/events"
@@ -51,7 +58,7 @@ async def test_row_13_a_quota_that_is_used_up_is_told_and_waited_for(cluster, ba
         assert stage.status["reason"] == "CreationRefused"
         assert not stage.children("jobs")
         refused = sum(e.code == 403 for e in here.exchanges)
-        await here.api.delete(f"{path}/none")
+        await here.api.delete(path)
         await stage.trains(1, workers=2)
         assert "exceeded quota" not in said(stage), "it goes with what it speaks of"
         await stage.end_well(workers=2)
@@ -63,10 +70,7 @@ async def test_row_13_a_quota_that_stays_used_up_ends_the_job_when_its_patience_
     cluster, tmp_path
 ):
     async with scene(cluster, tmp_path) as here:
-        path = f"/api/v1/namespaces/{here.namespace}/resourcequotas"
-        await here.api.post(path, QUOTA)
-        while "used" not in (await here.api.get(f"{path}/none")).get("status", {}):
-            await asyncio.sleep(0.1)
+        await with_quota(here)
         stage = Stage(here)
         await stage.apply(workers=2, pendingDeadlineSeconds=10)
         await stage.finishes()

@@ -3,7 +3,6 @@
 Problems read like kubectl's: `spec.workers: Invalid value: 0: should be at least 1`.
 """
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from lepton.spec.hyperparameters import validate_hyperparameters
+from lepton.spec.suggestions import did_you_mean
 from lepton_operator.api import names
 from lepton_operator.api.spec import LeptonTrainingJobSpec
 from lepton_operator.api.versions import Path, leave_out
@@ -147,8 +147,8 @@ def _did_you_mean(location: list[int | str]) -> str:
     if model is None:
         return ""
     fields = [field.alias or name for name, field in model.model_fields.items()]
-    near = difflib.get_close_matches(str(location[-1]), fields, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = did_you_mean(location[-1], fields)
+    return f"; {near}" if near else ""
 
 
 def _model_of(model: type[BaseModel], alias: str) -> type[BaseModel] | None:

@@ -135,24 +135,25 @@ def adds_up(world: World, schedule: list[tuple[str, object]]) -> None:
     assert timedelta(0) <= status.completion_time - status.start_time
 
 
-@EXAMPLES
-@given(schedules(EVENT))
-def test_whatever_happens_the_job_ends_and_its_status_adds_up(schedule):
+def ends_as_it_should(schedule: list[tuple[str, object]]) -> None:
+    """Perform it, and see how the job ends."""
     world = new_world()
     for what, value in schedule:
         perform(world, what, value)
     end_well(world)
     adds_up(world, schedule)
+
+
+@EXAMPLES
+@given(schedules(EVENT))
+def test_whatever_happens_the_job_ends_and_its_status_adds_up(schedule):
+    ends_as_it_should(schedule)
 
 
 @EXAMPLES
 @given(schedules(st.one_of(EVENT, EVENT, OF_WATCHES)))
 def test_watches_that_are_late_one_by_one_change_nothing_of_that(schedule):
-    world = new_world()
-    for what, value in schedule:
-        perform(world, what, value)
-    end_well(world)
-    adds_up(world, schedule)
+    ends_as_it_should(schedule)
 
 
 def does_all(world: World) -> None:
