@@ -75,7 +75,9 @@ def find_failure(situation: Situation) -> Failure | NotYet | None:
     current = situation.current_job
     if current is None or current.complete:
         return None
-    suspending = current.suspended or situation.spec.suspend
+    # The Job controller has not gone on with a resumed Job while it says that it is suspended.
+    resumes = current.suspended_time is not None
+    suspending = current.suspended or resumes or situation.spec.suspend
     if suspending and not current.failing:
         return None  # Pods that are asked to end exit as they like.
     cannot_start = find_start_failure(situation)

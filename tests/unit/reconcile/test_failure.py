@@ -501,6 +501,13 @@ def test_pods_of_a_job_that_is_suspended_may_exit_as_they_like():
     assert find(gone, pod(1), job=batch_job(), spec={"suspend": True}) is None
 
 
+@pytest.mark.parametrize("started", [at(-60), None])
+def test_pods_of_a_suspension_are_not_lost_while_the_job_controller_has_not_gone_on(started):
+    resumed = batch_job(suspended_time=NOW, started_time=started)
+    assert find(deleted(pod(0), 0), pod(1), job=resumed) is None
+    assert find(deleted(pod(0), 0), pod(1), job=batch_job()).reason is Reason.POD_DELETED
+
+
 def test_pods_that_run_in_a_job_that_failed_are_old_news_and_waited_for():
     assert isinstance(find(pod(0), pod(1), job=failed_job()), NotYet)
     assert isinstance(find(pod(0), pod(1), job=failed_job(), now=at(119)), NotYet)
