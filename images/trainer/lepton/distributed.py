@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lepton.errors import PeerLostError, TrainingError
+from lepton.errors import InputError, PeerLostError, TrainingError
 from lepton.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
@@ -119,32 +119,37 @@ _joined: WorkerGroup | None = None
 """The group that `join_group` made, until it is closed."""
 
 
-def join_group() -> WorkerGroup:
+def join_group(named: str | None = None) -> WorkerGroup:
     """Join the group that the environment describes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT).
 
-    Uses the group that the program has made already, if any. Without WORLD_SIZE above 1 the
-    process is alone. Raises TrainingError when the first worker can't be found. Afterwards this
+    Its device is the one that is `named`, of which "cuda" means this process's own GPU; without a
+    name that GPU, or the CPU where there is none. Uses the group that the program has made already,
+    if any. Without WORLD_SIZE above 1 the process is alone. Raises TrainingError when the first
+    worker can't be found, InputError when a group can't work on the named device. Afterwards this
     process ends when another falls silent, unless the program made the group: then its timeouts
     hold.
     """
     global _joined
+    device = _device(named)
     if dist.is_available() and dist.is_initialized():
-        return _joined or WorkerGroup(dist.get_rank(), dist.get_world_size(), _device())
+        if named is not None:
+            _refuse_other_backend(device)
+        return _joined or WorkerGroup(dist.get_rank(), dist.get_world_size(), device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size <= 1:
-        return WorkerGroup(device=_device())
+        return WorkerGroup(device=device)
     rank = int(os.environ["RANK"])
-    device = _device()
     if rank != 0:
         _wait_for_name(os.environ["MASTER_ADDR"])
-    if device != "cpu":
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
         torch.cuda.set_device(torch.device(device))
     heartbeat = None
     try:
         store = _rendezvous(rank, size)
         heartbeat = Heartbeat(store.clone(), rank, size)
         dist.init_process_group(
-            backend="gloo" if device == "cpu" else "nccl",
+            backend="nccl" if on_gpu else "gloo",
             store=store,
             rank=rank,
             world_size=size,
@@ -172,10 +177,29 @@ def _rendezvous(rank: int, size: int) -> "Store":
     return store
 
 
-def _device() -> str:
-    if not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+def _device(named: str | None) -> str:
+    own = "cpu"
+    if torch.cuda.is_available():
+        own = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
+    if named is None or named in ("cuda", own):
+        return own
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if named.startswith("cuda") and processes > 1:
+        raise InputError(
+            f"{processes} processes of this host can't share {named}: name cuda, which is the GPU "
+            "that is each one's own"
+        )
+    return named
+
+
+def _refuse_other_backend(device: str) -> None:
+    """Raises InputError when the group that there is can't exchange what is on the device."""
+    backends, kind = dist.get_backend_config(), torch.device(device).type
+    if f"{kind}:" not in backends:
+        raise InputError(
+            f"the environment's device is {device}, which the program's process group ({backends}) "
+            "can't work on: make the group with another backend, or name no device"
+        )
 
 
 def _wait_for_name(name: str) -> None:

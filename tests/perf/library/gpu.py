@@ -24,7 +24,7 @@ class Size:
 
 
 FULL = Size(environments=16_384, updates=40, warm_up=5)
-"""So many environments that a kernel works for longer than it takes to start."""
+"""Even with so many environments most kernels take longer to start than they work."""
 
 
 class Watched(Trainer):

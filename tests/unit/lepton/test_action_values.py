@@ -62,7 +62,7 @@ def test_a_table_comes_within_a_hundredth_of_what_is_computed_by_hand(seed: int)
     Trainer(environment, agent, max_steps=200_000, seed=seed, progress=False).train()
     table = agent.network.decision_maker.values
     exact = torch.tensor([[64.0, 38.2], [43.2, 44.0]])
-    torch.testing.assert_close(table.data, exact, rtol=0.01, atol=0.0)
+    torch.testing.assert_close(table.data.cpu(), exact, rtol=0.01, atol=0.0)
 
 
 def test_pqn_solves_cartpole() -> None:

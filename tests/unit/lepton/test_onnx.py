@@ -199,7 +199,8 @@ class OutsideTorch(nn.Module):
         self.layer = nn.Linear(observation_size, 5)
 
     def forward(self, observations: Tensor) -> Tensor:
-        return self.layer(torch.from_numpy(np.sin(observations.numpy())))  # type: ignore[no-any-return]
+        sines = torch.from_numpy(np.sin(observations.cpu().numpy()))
+        return self.layer(sines.to(observations.device))  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("perceptor", [Convolution, Branching])

@@ -264,3 +264,20 @@ def test_normalisers_measure_what_was_seen_and_travel_with_the_model() -> None:
     )
     assert state["return_moments.count"] == len(everything)
     assert state["return_moments.variance"] > 1
+
+
+def test_returns_of_episodes_under_way_go_on_where_the_learner_is() -> None:
+    environment = Environment()
+    agent = Agent(
+        environment.action_space,
+        environment.observation_space,
+        hyperparameters={"normalise_rewards": True},
+    )
+    learner = learner_of(agent)
+    learner.learn(rollout_of(agent))
+    state, worker_state = learner.state(), learner.worker_state()
+    # A checkpoint gives all on the CPU; torch's device without values stands in for a GPU.
+    learner._device = torch.device("meta")
+    learner.restore(state, worker_state, None)
+    assert worker_state["discounted_returns"].device.type == "cpu"
+    assert learner.worker_state()["discounted_returns"].device.type == "meta"

@@ -216,6 +216,11 @@ class Place(NamedTuple):
     x: Any
 
 
+exact_on_a_cpu = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="the GPU that trains sums this in no fixed order"
+)
+
+
 @pytest.mark.parametrize(
     ("algorithm", "source", "hyperparameters"),
     [
@@ -231,13 +236,18 @@ class Place(NamedTuple):
         ),
         ("DQN", None, {}),
         ("DQN", None, {"prioritised_replay": True, "normalise_observations": True}),
-        ("DQN", None, {"prioritised_replay": True, "distribution": "C51", "dueling": True}),
+        pytest.param(
+            "DQN",
+            None,
+            {"prioritised_replay": True, "distribution": "C51", "dueling": True},
+            marks=exact_on_a_cpu,
+        ),
         ("DQN", None, {"distribution": "QuantileRegression", "double": False, "atoms": 5}),
         ("SAC", Sliders, {}),
         ("SAC", Sliders, {"normalise_observations": True}),
         ("PQN", None, {}),
         ("PQN", None, {"normalise_observations": True}),
-        ("QLearning", "lepton/safe-danger", {}),
+        pytest.param("QLearning", "lepton/safe-danger", {}, marks=exact_on_a_cpu),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )

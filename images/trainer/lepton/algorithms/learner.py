@@ -46,8 +46,8 @@ class Learner(ABC):
     def __init__(self, network: AgentNetwork, workplace: Workplace) -> None:
         self._network = network
         self._group = workplace.group
-        device = next((p.device for p in network.parameters()), torch.device("cpu"))
-        self._generator = torch.Generator(device).manual_seed(workplace.seed)
+        self._device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        self._generator = torch.Generator(self._device).manual_seed(workplace.seed)
 
     def noise(self, steps: int, environments: int, generator: torch.Generator) -> Tensor:
         """Random numbers for `steps` calls of `act`, first axis `steps`."""

@@ -64,4 +64,4 @@ class OffPolicyLearner(Learner):
         """Continue; a worker that is new begins with an empty buffer."""
         super().restore(state, worker_state, bulk_state)
         self._steps = state["steps"]
-        self._replay.restore(bulk_state or {}, self._generator.device)
+        self._replay.restore(bulk_state or {}, self._device)

@@ -238,7 +238,9 @@ class PPO(Learner):
         super().restore(state, worker_state, bulk_state)
         self._optimiser.restore(state, (worker_state or {}).get("optimiser"))
         if worker_state is not None:
-            self._discounted_returns = worker_state["discounted_returns"]
+            returns = worker_state["discounted_returns"]
+            # A checkpoint gives everything on the CPU.
+            self._discounted_returns = None if returns is None else returns.to(self._device)
 
 
 class _Differentiated(torch.autograd.Function):

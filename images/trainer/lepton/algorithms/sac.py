@@ -65,7 +65,7 @@ class SAC(OffPolicyLearner):
             self._critics = Critics(
                 network.perceptor, network.feature_size, size, values.hidden_sizes,
                 values.activation,
-            ).to(self._generator.device)  # fmt: skip
+            ).to(self._device)  # fmt: skip
         norm = values.max_gradient_norm
         self._actor_optimiser = Optimiser(self._actor, workplace, max_gradient_norm=norm)
         self._critic_optimiser = Optimiser(self._critics, workplace, max_gradient_norm=norm)

@@ -81,8 +81,8 @@ class Environment:
         self.count = None if count is None else whole("count", count)
         """How many copies each process steps together; None leaves it to the algorithm."""
         self.device = None if device is None else _checked_device(device)
-        """Torch device on which lepton's own environments step in training; None means the GPU
-        that trains, if one does, and otherwise NumPy."""
+        """Torch device on which lepton's own environments step, and their agent learns, in
+        training; None means the GPU that trains, if one does, and otherwise NumPy."""
         self._parameters = parameters
         self._source = DEFAULT_NAME if source is None else source
         if not (callable(self._source) or isinstance(self._source, str | gymnasium.Env)):

@@ -18,12 +18,10 @@ def make_collector(
     seed: int,
     device: torch.device,
 ) -> StepCollector:
-    """A collector for `count` copies. Lepton's own step on the GPU that trains, if one does."""
-    where = environment.device
-    if where is None and environment.is_own and device.type != "cpu":
-        where = str(device)
-    if where is None:
+    """A collector for `count` copies, for an agent that is on `device`. Lepton's own step there too
+    where it is a GPU, or was named."""
+    if environment.device is None and (device.type == "cpu" or not environment.is_own):
         return Collector(environment.make_batch(count), agent, learner, seed, device)
-    environments = environment.make_batch(count, device=where).unwrapped
+    environments = environment.make_batch(count, device=str(device)).unwrapped
     assert isinstance(environments, BatchedVectorEnv)
     return DeviceCollector(environments, agent, learner, seed)

@@ -12,7 +12,7 @@ from lepton.algorithms.learner import Learner
 from lepton.distributed import WorkerGroup
 from lepton.environments.environment import Environment
 from lepton.environments.spaces import space_to_json
-from lepton.errors import InputError
+from lepton.errors import InputError, TrainingError
 from lepton.training.checkpoint import (
     FORMAT,
     CheckpointFolder,
@@ -78,6 +78,7 @@ class Resumption:
         state = {
             "network": self.agent.network.state_dict(),
             "learner": self.learner.state(),
+            "device": self.group.device.type,
             "best": None if best is None else [best.reward_mean, best.network],
             "workers": [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in workers],
         }
@@ -90,7 +91,8 @@ class Resumption:
         continues exactly.
 
         Environments that can't be restored begin new episodes, with `fresh_seed` plus the steps.
-        Raises InputError when the checkpoints are of another run.
+        Raises InputError when the checkpoints are of another run, TrainingError when they are of
+        another kind of device, whose random numbers are others: a GPU may be back.
         """
         group = self.group
         data = group.share_bytes(self._newest() if group.is_first else None)
@@ -98,6 +100,12 @@ class Resumption:
             return None
         header, state = unpack(data)
         self._refuse_others(header)
+        kind = group.device.type
+        if (theirs := state.get("device", kind)) != kind:
+            raise TrainingError(
+                f"the checkpoints in {self._places} were made on {theirs} and go on there alone; "
+                f"this process trains on {kind}: give it {theirs}, or use another storage"
+            )
         self.agent.network.load_state_dict(state["network"])
         workers = state["workers"]
         mine: dict[str, Any] = {}

@@ -160,7 +160,7 @@ class Trainer:
         Raises InputError, NonFiniteError, PeerLostError, and Interrupted (which ends the process
         with 143) after SIGTERM.
         """
-        self._group = join_group()
+        self._group = join_group(self.environment.device)
         STOP.install()
         with STOP.graceful():
             try:
