@@ -132,7 +132,10 @@ def test_whichever_worker_is_killed_no_more_than_a_checkpoint_interval_is_lost(j
     made, update, interval = (at_step * count * workers, horizon * count * workers, 1_000 * workers)
     status = jobs.finished("killed")
     assert status["phase"] == "Complete", status
-    assert [attempt["rank"] for attempt in status["attempts"]] == [1, 0]
+    told = [
+        (attempt["class"], attempt["rank"], attempt["exitCode"]) for attempt in status["attempts"]
+    ]
+    assert told == [("Application", 1, 9), ("Application", 0, 9)]
     begun = 0
     for attempt in (2, 3):
         selector = f"training.lepton.ai/job-name=killed,training.lepton.ai/attempt={attempt}"

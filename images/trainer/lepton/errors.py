@@ -22,7 +22,12 @@ class NonFiniteError(TrainingError):
 
 
 class PeerLostError(TrainingError):
-    """Another process of the group ended or can't be reached: a consequence, not a cause."""
+    """Another process of the group ended or can't be reached: a consequence, not a cause. `silent`
+    is that process's rank if it closed no connection and gave no sign of life any more."""
+
+    def __init__(self, message: str, *, silent: int | None = None) -> None:
+        super().__init__(message)
+        self.silent = silent
 
 
 class Interrupted(SystemExit):

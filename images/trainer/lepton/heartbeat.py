@@ -139,7 +139,8 @@ class Heartbeat:
                     PeerLostError(
                         f"another worker process ended or is unreachable: rank {rank} of "
                         f"{self._size} has given no sign of life for {self._patience:g} s; it is "
-                        f"stopped, out of CPU or memory, or cut off from the network"
+                        f"stopped, out of CPU or memory, or cut off from the network",
+                        silent=rank,
                     )
                 )
                 return

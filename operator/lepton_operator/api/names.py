@@ -106,6 +106,8 @@ class Reason(StrEnum):
     """The node of a pod refused to run it."""
     PREEMPTED = "Preempted"
     NODE_LOST = "NodeLost"
+    NETWORK_LOST = "NetworkLost"
+    """Workers that ran did not hear each other any more."""
     JOB_FAILED = "JobFailed"
     """The batch Job failed and nothing tells why."""
     # events only

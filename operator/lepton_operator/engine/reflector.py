@@ -140,6 +140,9 @@ class Reflector(Generic[T]):
 
     async def _list(self) -> None:
         """Read the whole list into the store."""
+        # With any resourceVersion, "0" above all, a server may answer from a cache of the past, and
+        # an attempt begin beside pods that it does not show. Without, the answer is of now:
+        # https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
         self.lists += 1
         limit = PAGE
         while True:

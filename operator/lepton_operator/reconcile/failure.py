@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from lepton.spec.report import LastWord
 from lepton_operator.api.names import FailureClass, Reason
 from lepton_operator.reconcile import evidence, gangs
 from lepton_operator.reconcile.manifests import processes_per_worker
 from lepton_operator.reconcile.observed import JobView, PodView
+from lepton_operator.reconcile.silence import Silence, is_mutual, silences
 from lepton_operator.reconcile.situation import Situation
 from lepton_operator.reconcile.text import exit_text, one_line, plural
 from lepton_operator.reconcile.tracebacks import LOST_PEER, Raised, last_line, last_traceback_line
@@ -83,7 +85,8 @@ def find_failure(situation: Situation) -> Failure | NotYet | None:
     cannot_start = find_start_failure(situation)
     if isinstance(cannot_start, Failure):
         return cannot_start
-    found = (cause_of(pod, current, situation) for pod in situation.witnesses)
+    missed = silences(situation)
+    found = (cause_of(pod, current, situation, missed) for pod in situation.witnesses)
     causes = [cause for cause in found if cause is not None]
     if not causes and not current.failing:
         return cannot_start
@@ -92,10 +95,12 @@ def find_failure(situation: Situation) -> Failure | NotYet | None:
     wait = not_settled(causes, current, situation)
     if wait is not None:
         return wait
-    return explain(causes, current, situation)
+    return explain(causes, current, situation, missed)
 
 
-def explain(causes: list[Cause], current: JobView, situation: Situation) -> Failure:
+def explain(
+    causes: list[Cause], current: JobView, situation: Situation, missed: tuple[Silence, ...]
+) -> Failure:
     """The first cause; when only consequences are visible, what is missing is the cause."""
     first = min(causes, key=lambda cause: cause.order, default=None)
     if first is not None and first.kind is not Kind.SECONDARY:
@@ -109,11 +114,48 @@ def explain(causes: list[Cause], current: JobView, situation: Situation) -> Fail
             text = f"{len(missing)} of {plural(current.workers, 'pod')} are gone"
         rank = missing[0] if len(missing) == 1 else None
         return Failure(FailureClass.INFRASTRUCTURE, Reason.POD_DELETED, text, rank=rank)
+    fell_silent = _fell_silent(missed, situation) if missed else None
+    if fell_silent is not None:
+        return fell_silent
     if first is not None:
         return first.failure
     told = one_line(current.failed_message or current.failed_reason or "it gives no reason", 500)
     return Failure(
         FailureClass.APPLICATION, Reason.JOB_FAILED, f"Job {current.name} failed: {told}"
+    )
+
+
+def _fell_silent(missed: tuple[Silence, ...], situation: Situation) -> Failure | None:
+    """What became of a process that its peers missed; None if it ended well.
+
+    Its pod's end, if any, was asked for when they had ended, and tells nothing of the cause, but
+    for what the kernel and the node did to it. Where both ran and heard nothing, the network
+    between them is to blame. Else it did not get on.
+    """
+    first = missed[0]
+    pod, mutual = first.pod, is_mutual(first, missed)
+    if pod.exit_code == 0 and pod.delete_requested_time is None:
+        return None
+    if pod.termination_reason == "OOMKilled":
+        return _own_end(pod, situation).failure
+    interruption = _interruption(pod)
+    if interruption is not None:
+        return interruption
+    what = f"rank {first.noticed_by}{_place(first.witness)} lost rank {first.rank}{_place(pod)}"
+    failure_class, reason = FailureClass.STALLED, Reason.NO_PROGRESS
+    if mutual:
+        failure_class, reason = FailureClass.INFRASTRUCTURE, Reason.NETWORK_LOST
+        what = f"{what}, which ran and heard nothing either"
+    elif situation.is_lost(pod):
+        failure_class, reason = FailureClass.INFRASTRUCTURE, Reason.NODE_LOST
+        what = f"{what}, where nothing ends the pod"
+    return Failure(
+        failure_class,
+        reason,
+        one_line(f"{what}: {first.text}", MESSAGE_LIMIT),
+        # Of two that don't hear each other nobody knows which node is cut off.
+        rank=None if mutual else first.rank,
+        node=None if mutual else pod.node,
     )
 
 
@@ -127,6 +169,8 @@ def not_settled(causes: list[Cause], current: JobView, situation: Situation) -> 
     """
     held = gangs.holds(situation.spec)
     if current.failed or (not held and _taken_before_anything_failed(causes)):
+        return None
+    if _only_lost_pods_are_left(situation):
         return None
     kinds = {Kind.OWN, Kind.TAKEN} if held else {Kind.OWN}
     ends = [c.time + SETTLE for c in causes if c.kind in kinds and c.time is not None]
@@ -146,13 +190,22 @@ def _pods_lag_behind(current: JobView, situation: Situation) -> bool:
     return runs and situation.now < current.finished_time + LATEST_EVIDENCE
 
 
+def _only_lost_pods_are_left(situation: Situation) -> bool:
+    """Whether a node that does not answer keeps the Job from being said to have failed: that takes
+    until the node is back, or removed from the cluster."""
+    lost = any(situation.is_lost(pod) for pod in situation.pods)
+    return lost and all(situation.is_over(pod) for pod in situation.pods)
+
+
 def _taken_before_anything_failed(causes: list[Cause]) -> bool:
     taken = [c.time for c in causes if c.kind is Kind.TAKEN and c.time is not None]
     failed = [c.time for c in causes if c.kind is not Kind.TAKEN]
     return bool(taken) and all(time is not None and min(taken) < time for time in failed)
 
 
-def cause_of(pod: PodView, current: JobView, situation: Situation) -> Cause | None:
+def cause_of(
+    pod: PodView, current: JobView, situation: Situation, missed: tuple[Silence, ...]
+) -> Cause | None:
     """What this pod tells about the failure; None for one that runs or ended well."""
     rank = pod.rank or 0
     asked, ended = pod.delete_requested_time, pod.finished_time
@@ -162,7 +215,8 @@ def cause_of(pod: PodView, current: JobView, situation: Situation) -> Cause | No
     done = pod.exit_code == 0 and ended == asked
     ended_before = asked is not None and ended is not None and (ended < asked or done)
     if asked is not None and not ended_before:
-        if failing is not None and asked > failing:
+        # A silence takes seconds to be noticed: what is asked for in that second is no cause.
+        if failing is not None and (asked > failing or (missed and asked == failing)):
             # The Job controller ends what is left of a Job that fails.
             return None if pod.exit_code is None else _own_end(pod, situation, asked_to_end=True)
         if failing == asked == ended and pod.exit_code not in STOPPED:
@@ -238,7 +292,7 @@ def _own_end(pod: PodView, situation: Situation, *, asked_to_end: bool = False) 
     else:
         if word is not None and word.error is not None and word.error.invalid:
             failure_class, reason = FailureClass.INVALID, Reason.INVALID_SPEC
-        elif peers and (
+        elif (peers or _names_a_silent_peer(word)) and (
             (word is not None and word.error is not None and word.error.secondary)
             or (raised is not None and raised.secondary)
         ):
@@ -256,6 +310,11 @@ def _own_end(pod: PodView, situation: Situation, *, asked_to_end: bool = False) 
         rank,
         Failure(failure_class, reason, one_line(text, MESSAGE_LIMIT), told_rank, code, pod.node),
     )
+
+
+def _names_a_silent_peer(word: LastWord | None) -> bool:
+    """Whether the program heard nothing of another process, which may be one of the same pod."""
+    return word is not None and word.error is not None and word.error.silent is not None
 
 
 def raised_in(pod: PodView, situation: Situation) -> Raised | None:

@@ -156,6 +156,7 @@ def test_a_stopped_rank_ends_the_other_which_says_who_it_was(
     assert pair[other].wait() == 1, pair[other].output
     error = last_word(other)["error"]
     assert error["secondary"] is True
+    assert error["silent"] == stopped
     assert f"rank {stopped} of 2 has given no sign of life for 8 s" in error["line"]
     assert f"rank {other}: error: another worker process" in pair[other].output
     assert "Traceback" not in pair[other].output

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lepton.errors import PeerLostError
 from lepton.reporting.endpoint import Endpoint
 from lepton.reporting.last_word import error_report, fit, write_last_word
 from lepton.reporting.reporter import Reporter
@@ -196,6 +197,22 @@ def test_a_cause_is_not_overwritten_by_its_consequences(
     assert LastWord.model_validate_json(path.read_bytes()) == cause
     monkeypatch.setenv(TERMINATION_LOG_VARIABLE, str(tmp_path / "no/such/folder"))
     write_last_word(cause)  # no storage, no error
+
+
+def test_who_fell_silent_is_not_overwritten_by_the_loss_of_who_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    monkeypatch.setenv(TERMINATION_LOG_VARIABLE, str(path))
+    lost = error_report(PeerLostError("rank 3 is silent", silent=3), secondary=True)
+    noticed = LastWord(rank=0, error=lost)
+    cause = LastWord(rank=1, error=ErrorReport(line="ValueError: cause"))
+    write_last_word(noticed)
+    write_last_word(LastWord(rank=1, error=ErrorReport(line="peer lost", secondary=True)))
+    assert LastWord.model_validate_json(path.read_bytes()) == noticed
+    assert lost.silent == 3
+    write_last_word(cause)
+    assert LastWord.model_validate_json(path.read_bytes()) == cause
 
 
 def test_an_error_report_names_the_innermost_frame_of_the_users_code() -> None:

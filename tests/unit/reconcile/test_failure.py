@@ -526,3 +526,122 @@ def test_a_message_stays_one_short_line():
     failure = find(ended(0), pod(1), last_words={"pod-uid-1-0": word("E: " + "a\n\x00" * 300)})
     assert len(failure.message) <= 1000
     assert failure.message.isprintable()
+
+
+def missed(rank, silent):
+    """The last word of a process that heard nothing of another any more."""
+    return word(
+        f"rank {silent} has given no sign of life", rank=rank, secondary=True, silent=silent
+    )
+
+
+MISSES_1 = {"pod-uid-1-0": missed(0, 1)}
+
+
+@pytest.mark.parametrize("asked", [2, 3])
+def test_a_process_that_stands_still_until_it_is_killed_has_stalled(asked):
+    stopped = deleted(ended(1, code=137, seconds=asked + 30), asked)
+    failure = find(ended(0, seconds=2), stopped, job=failed_job(2), last_words=MISSES_1)
+    assert failure == Failure(
+        FailureClass.STALLED,
+        Reason.NO_PROGRESS,
+        "rank 0 on node-0 lost rank 1 on node-1: rank 1 has given no sign of life",
+        rank=1,
+        node="node-1",
+    )
+
+
+@pytest.mark.parametrize("asked", [2, 3])
+def test_a_silent_process_whose_pod_nothing_ends_was_on_a_node_that_is_lost(asked):
+    """Its Job is not said to have failed before the node is back."""
+    found = {
+        seconds: find(
+            ended(0, seconds=2),
+            deleted(pod(1), asked),
+            job=batch_job(failing_time=at(2)),
+            now=at(asked + seconds),
+            last_words=MISSES_1,
+        )
+        for seconds in (59, 60)
+    }
+    assert isinstance(found[59], NotYet)
+    assert found[60] == Failure(
+        FailureClass.INFRASTRUCTURE,
+        Reason.NODE_LOST,
+        "rank 0 on node-0 lost rank 1 on node-1, where nothing ends the pod:"
+        " rank 1 has given no sign of life",
+        rank=1,
+        node="node-1",
+    )
+
+
+@pytest.mark.parametrize(("seconds", "reason"), [(4, "NETWORK_LOST"), (11, "NO_PROGRESS")])
+def test_two_that_ran_and_heard_nothing_of_each_other_at_a_time_lost_the_network(seconds, reason):
+    failure = find(
+        ended(0, seconds=2),
+        deleted(ended(1, seconds=seconds), 2),
+        job=failed_job(2),
+        last_words={**MISSES_1, "pod-uid-1-1": missed(1, 0)},
+    )
+    assert failure.reason is Reason[reason]
+    if reason == "NETWORK_LOST":
+        assert failure.failure_class is FailureClass.INFRASTRUCTURE
+        assert (failure.rank, failure.node) == (None, None)
+        assert "which ran and heard nothing either" in failure.message
+
+
+def test_a_silent_process_that_was_about_to_be_killed_at_its_memory_limit_ran_out_of_memory():
+    thrashing = deleted(ended(1, code=137, seconds=9, termination_reason="OOMKilled"), 3)
+    failure = find(ended(0, seconds=2), thrashing, job=failed_job(2), last_words=MISSES_1)
+    assert failure.failure_class is FailureClass.OUT_OF_MEMORY
+    assert failure.rank == 1
+
+
+def test_a_silent_process_whose_node_is_said_to_be_lost_is_told_by_that():
+    gone = deleted(pod(1, disruption="DeletionByTaintManager"), 3)
+    failure = find(
+        ended(0, seconds=2), gone, job=batch_job(failing_time=at(2)), now=at(99),
+        last_words=MISSES_1,
+    )  # fmt: skip
+    assert failure.reason is Reason.NODE_LOST
+    assert "its node is unhealthy" in failure.message
+
+
+def test_what_a_process_dies_of_goes_before_whom_it_missed():
+    failure = find(
+        ended(0, seconds=2),
+        ended(1, code=9, seconds=2),
+        job=failed_job(2),
+        last_words=MISSES_1,
+    )
+    assert (failure.rank, failure.exit_code) == (1, 9)
+    assert failure.failure_class is FailureClass.APPLICATION
+
+
+def test_a_process_that_ended_well_before_the_others_were_done_is_the_programs_fault():
+    failure = find(ended(0, seconds=9), ended(1, code=0), job=failed_job(9), last_words=MISSES_1)
+    assert failure.failure_class is FailureClass.APPLICATION
+
+
+def test_a_silent_process_in_the_same_pod_has_stalled_too():
+    gpus = {"resources": {"limits": {"nvidia.com/gpu": 4}}, "workers": 1}
+    failure = find(ended(0), job=failed_job(0), spec=gpus, last_words={"pod-uid-1-0": missed(2, 3)})
+    assert (failure.failure_class, failure.rank) == (FailureClass.STALLED, 3)
+    assert failure.message.startswith("rank 2 on node-0 lost rank 3 on node-0: ")
+
+
+def test_a_rank_that_there_is_not_is_no_silence():
+    failure = find(ended(0), pod(1), last_words={"pod-uid-1-0": missed(0, 7)})
+    assert failure.failure_class is FailureClass.APPLICATION
+
+
+def test_a_stopped_process_is_a_stall_and_a_node_that_is_lost_an_interruption():
+    job = training_job(running(), workers=2, failurePolicy={"maxRestarts": 3})
+    first = ended(0, seconds=2)
+    for second, batch, now, costs in (
+        (deleted(ended(1, code=137, seconds=32), 2), failed_job(2), 40, (1, 0)),
+        (deleted(pod(1), 2), batch_job(failing_time=at(2)), 90, (1, 1)),
+    ):
+        plan = plan_for(job, at(now), jobs=(batch,), pods=(first, second), last_words=MISSES_1)
+        assert (plan.status.restarts, plan.status.interruptions) == costs
+        assert is_true(plan, ConditionType.STALLED) is (costs == (1, 0))

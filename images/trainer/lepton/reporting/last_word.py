@@ -8,7 +8,7 @@ import sysconfig
 import traceback
 from types import TracebackType
 
-from lepton.errors import LeptonError
+from lepton.errors import LeptonError, PeerLostError
 from lepton.spec.report import TERMINATION_MESSAGE_BYTES, ErrorReport, LastWord
 from lepton.spec.run import TERMINATION_LOG_VARIABLE
 
@@ -41,6 +41,7 @@ def error_report(
         line=_cut(line, _LINE_BYTES),
         where=_where(trace),
         secondary=secondary,
+        silent=error.silent if isinstance(error, PeerLostError) else None,
         invalid=invalid,
     )
 
@@ -105,7 +106,8 @@ def write_last_word(word: LastWord) -> None:
     """Write the termination message, if the environment names a file for it. Never raises.
 
     Processes of one pod share the file: an error that is a cause is not overwritten, neither by
-    the errors that it caused nor by another.
+    the errors that it caused nor by another; nor is one that names a silent process by what the end
+    of its own process caused.
     """
     path = os.environ.get(TERMINATION_LOG_VARIABLE)
     if not path:
@@ -116,15 +118,18 @@ def write_last_word(word: LastWord) -> None:
         os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file,
     ):
         fcntl.flock(file, fcntl.LOCK_EX)
-        if word.error is None or not _has_cause(file.read()):
+        if word.error is None or not _outweighs(file.read(), word.error):
             file.seek(0)
             file.write(fit(word))
             file.truncate()
 
 
-def _has_cause(data: bytes) -> bool:
+def _outweighs(data: bytes, other: ErrorReport) -> bool:
+    """Whether the last word that is there already tells more than the other error."""
     try:
-        word = LastWord.model_validate_json(data)
+        error = LastWord.model_validate_json(data).error
     except ValueError:
         return False
-    return word.error is not None and not word.error.secondary
+    if error is None or not error.secondary:
+        return error is not None
+    return error.silent is not None and other.secondary and other.silent is None

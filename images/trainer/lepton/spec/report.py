@@ -91,6 +91,8 @@ class ErrorReport(ReportModel):
     """`file.py:12 in step`, the innermost frame outside of libraries."""
     secondary: bool = False
     """True when another process's end caused this one (a lost peer in a collective)."""
+    silent: Annotated[int, Field(ge=0)] | None = None
+    """Rank of the process whose silence ended this one, which may not have ended at all."""
     invalid: bool = False
     """True when the configuration is at fault, so that another attempt can't help."""
 
