@@ -9,7 +9,7 @@ from typing import Any
 from lepton_operator.api.names import LABEL_JOB_NAME
 from lepton_operator.app.discovery import kueues_workloads
 from lepton_operator.app.resources import JOBS, LIMIT_RANGES, NODES, PODS, QUOTAS
-from lepton_operator.engine.client import JSON, ApiError, Client
+from lepton_operator.engine.client import JSON, PAGE, ApiError, Client
 from lepton_operator.engine.resources import Resource
 from lepton_operator.reconcile.observed import (
     JobView,
@@ -26,7 +26,6 @@ from lepton_operator.reconcile.scheduling import REGION
 
 log = logging.getLogger(__name__)
 
-PAGE = 500
 FEW_NODES = 16
 """Up to so many are read one by one; a list of all is cheaper for more."""
 METADATA_OF_ONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"

@@ -19,6 +19,7 @@ import kopf
 import uvloop
 
 from lepton_operator.api import names
+from lepton_operator.engine.client import PAGE
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = 1.0
+    # In one piece, all jobs would be parsed at once, which no other thread can interrupt.
+    settings.watching.chunk_size = PAGE
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.watching.connect_timeout = 10

@@ -27,6 +27,10 @@ WATCH_CONNECT_TIMEOUT = 30.0
 MAX_LINE = 16 * 2**20
 """Bytes of one watch event; etcd's limit for an object is 1.5 MiB."""
 
+PAGE = 100
+"""Objects of a list to read at once: parsing keeps the event loop from everything else, 6 ms for so
+many pods. Pages five times as large cost the API server hardly less."""
+
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 JSON = "application/json"
@@ -34,7 +38,7 @@ JSON = "application/json"
 Params = Mapping[str, str]
 Body = Mapping[str, Any]
 
-__all__ = ["APPLY_PATCH", "MERGE_PATCH", "ApiError", "Client", "user_agent"]
+__all__ = ["APPLY_PATCH", "MERGE_PATCH", "PAGE", "ApiError", "Client", "user_agent"]
 
 
 class How(TypedDict, total=False):

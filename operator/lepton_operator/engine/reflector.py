@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 
-from lepton_operator.engine.client import Client
+from lepton_operator.engine.client import PAGE, Client
 from lepton_operator.engine.errors import ApiError
 from lepton_operator.engine.resources import Resource
 from lepton_operator.engine.store import Change, Store
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-PAGE = 500
 LIST_TIMEOUT = 60.0
 WATCH_SECONDS = (270, 330)
 """The server is asked to end a watch after a time between these, so that not all end together."""

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from lepton_operator.engine.client import Client
+from lepton_operator.engine.client import PAGE, Client
 from lepton_operator.engine.errors import ApiError
 from lepton_operator.engine.limits import Sleep
 from lepton_operator.engine.queue import Lane, WorkQueue
@@ -21,7 +21,6 @@ INTERVAL = 600.0
 STEP_SECONDS = 1.0
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 """KEP-2334 (Accept of metadata-only lists): a list without spec and status."""
-PAGE = 500
 SETTLE_STEPS, STEP_TO_SETTLE = 10, 0.5
 """What differs is compared again so often, after so many seconds each: a watch may be late."""
 

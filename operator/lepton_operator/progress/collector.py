@@ -26,6 +26,9 @@ class Collector:
 
     TICK_SECONDS = 1.0
     IN_FLIGHT = 64
+    AT_ONCE = 100
+    """Jobs to look at before everything else on the event loop has its turn: with thousands that
+    are due in one tick, as at a start, the pulls' tasks alone would keep it for long."""
     MOST_SECONDS = 60.0
     """Between two questions to a pod that does not answer."""
 
@@ -58,21 +61,23 @@ class Collector:
         """Pull until cancelled."""
         try:
             while True:
-                self._start_due_pulls()
+                await self._start_due_pulls()
                 await asyncio.sleep(self.TICK_SECONDS)
         finally:
             for pull in self._pulls:
                 pull.cancel()
             await asyncio.gather(*self._pulls, return_exceptions=True)
 
-    def _start_due_pulls(self) -> None:
+    async def _start_due_pulls(self) -> None:
         now = self._clock()
         pods = dict(self._first_workers())
         self._pacer.running = len(pods)
         for key in self._due.keys() - pods.keys():
             del self._due[key]
             self._silent.pop(key, None)
-        for key, pod in pods.items():
+        for number, (key, pod) in enumerate(pods.items(), start=1):
+            if number % self.AT_ONCE == 0:
+                await asyncio.sleep(0)
             uid, due = self._due.get(key, ("", 0.0))
             if uid == pod.uid and now < due:
                 continue

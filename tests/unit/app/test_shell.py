@@ -1,14 +1,19 @@
 """kopf's failures stay its own, and what it tells arrives in our loop."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import kopf
 import pytest
+from kopf._cogs.clients import fetching
+from kopf._cogs.structs.references import Resource
 
 from lepton_operator.app import shell
+from lepton_operator.engine.client import PAGE
 
 Operator = Callable[..., Awaitable[None]]
 
@@ -71,3 +76,27 @@ async def test_a_watch_that_never_works_is_given_up(monkeypatch: pytest.MonkeyPa
     with pytest.raises(RuntimeError, match="410 Gone"):
         await listener.watch.run(listener.ready)
     assert not listener.ready.is_set()
+
+
+async def test_kopf_reads_jobs_in_pages_since_it_parses_each_in_one_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, list[str]]] = []
+
+    async def get(url: str, **_: Any) -> Any:
+        asked.append(query := parse_qs(urlsplit(url).query))
+        following = {} if "continue" in query else {"continue": "there"}
+        return {"items": [], "metadata": {"resourceVersion": "7", **following}}
+
+    monkeypatch.setattr(fetching.api, "get", get)
+    pages = fetching.fetch_objs(
+        settings=shell.kopf_settings(),
+        resource=Resource("training.lepton.ai", "v1alpha1", "leptontrainingjobs"),
+        namespace=None,
+        logger=logging.getLogger("kopf"),
+    )
+    assert len([page async for page in pages]) == 2
+    assert asked == [
+        {"limit": [str(PAGE)]},
+        {"limit": [str(PAGE)], "continue": ["there"]},
+    ]

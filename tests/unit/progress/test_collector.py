@@ -127,7 +127,7 @@ async def test_what_is_written_a_moment_late_is_asked_for_in_time_again(bench):
     bench.collector.TICK_SECONDS, bench.pacer._minimum = 1.0, 10.0
     for tick in range(100):
         now = float(tick)
-        bench.collector._start_due_pulls()
+        await bench.collector._start_due_pulls()
         await asyncio.gather(*bench.collector._pulls)
         if len(bench.asked) > len(asked):
             asked.append(now)
@@ -143,11 +143,24 @@ async def test_a_new_pod_is_asked_again_just_before_its_progress_may_be_written(
     bench.pacer.written(KEY)
     for tick in range(2, 12):
         now = float(tick)
-        bench.collector._start_due_pulls()
+        await bench.collector._start_due_pulls()
         await asyncio.gather(*bench.collector._pulls)
         if len(bench.asked) > len(asked):
             asked.append(now)
     assert asked == [2.0, 9.0]
+
+
+async def test_thousands_that_are_due_at_once_leave_turns_to_others(bench):
+    bench.pods = [(("default", f"job-{n}"), pod(f"u{n}")) for n in range(1000)]
+    tick = asyncio.create_task(bench.collector._start_due_pulls())
+    await asyncio.sleep(0)
+    turns = [len(bench.collector._due)]
+    while not tick.done():
+        await asyncio.sleep(0)
+        turns.append(len(bench.collector._due))
+    await asyncio.gather(*bench.collector._pulls)
+    assert max(after - before for before, after in pairwise([0, *turns])) <= 100
+    assert sorted(bench.asked) == sorted(f"u{n}" for n in range(1000))
 
 
 async def test_a_new_pod_is_asked_at_once(bench):
