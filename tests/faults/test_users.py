@@ -90,13 +90,19 @@ async def test_row_11_an_edit_in_the_middle_of_a_pass_is_neither_lost_nor_harmfu
     )
 
 
-async def test_row_12_a_service_that_a_user_deletes_is_made_again(cluster, baselines, tmp_path):
+@pytest.mark.parametrize(
+    "kind",
+    ["/api/v1/namespaces/{}/services", "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices"],
+)
+async def test_row_12_what_gives_workers_their_names_is_made_again(
+    cluster, baselines, tmp_path, kind
+):
     await baselines.of("happy")
     async with scene(cluster, tmp_path) as here:
         stage = Stage(here)
         await stage.apply(workers=2)
         await stage.runs(1, workers=2)
-        path = f"/api/v1/namespaces/{here.namespace}/services/job"
+        path = f"{kind.format(here.namespace)}/job"
         before = await here.api.get(path)
         await here.api.delete(path)
         await stage.say(41, loss=0.5)

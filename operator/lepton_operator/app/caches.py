@@ -14,6 +14,7 @@ from lepton_operator.app.resources import (
     PODS,
     POLICIES,
     SERVICES,
+    SLICES,
     TRAINING_JOBS,
 )
 from lepton_operator.engine.client import Client
@@ -37,6 +38,9 @@ OURS = f"{LABEL_MANAGED_BY}={MANAGER}"
 
 VANISHED_SECONDS = 10.0
 """For how long the watch of pods may be behind that of Jobs, and more."""
+
+COUNTED_SECONDS = 5.0
+"""For how long a count of jobs is good enough."""
 
 Key = tuple[str, str]
 Child = TypeVar("Child", bound=ChildView)
@@ -68,6 +72,8 @@ class Caches:
         """When a batch Job was last seen to go, by its training job; the latest last."""
         self._departed: dict[Key, dict[str, PodView]] = {}
         """Pods of the current attempt that had ended and are gone, by training job and UID."""
+        self._unfinished = (0, -COUNTED_SECONDS)
+        """How many training jobs had not ended, and when they were counted."""
         self.training_jobs: Store[TrainingJob] = Store(
             TrainingJob.from_object, self._training_job_changed
         )
@@ -88,6 +94,7 @@ class Caches:
         self._jobs = reflect(JOBS, JobView.from_object)
         self._pods = reflect(PODS, PodView.from_object)
         self._services = reflect(SERVICES, PlainView.from_object)
+        self._slices = reflect(SLICES, PlainView.from_object)
         self._claims = reflect(CLAIMS, PlainView.from_object)
         self._policies = reflect(POLICIES, PlainView.from_object)
         self._groups = {
@@ -99,6 +106,7 @@ class Caches:
             JOBS: self._jobs,
             PODS: self._pods,
             SERVICES: self._services,
+            SLICES: self._slices,
             CLAIMS: self._claims,
             POLICIES: self._policies,
             **self._groups,
@@ -142,6 +150,7 @@ class Caches:
             jobs=self._jobs.store.by_index(key),
             pods=self._pods.store.by_index(key),
             services=self._services.store.by_index(key),
+            slices=self._slices.store.by_index(key),
             claims=self._claims.store.by_index(key),
             policies=self._policies.store.by_index(key),
             groups=tuple(g for r in self._groups.values() for g in r.store.by_index(key)),
@@ -175,6 +184,16 @@ class Caches:
                 continue
             if not job.status.is_true(ConditionType.FINISHED):
                 yield job.key, pod
+
+    def unfinished(self) -> int:
+        """How many training jobs have not ended, as of a moment ago."""
+        count, counted = self._unfinished
+        now = time.monotonic()
+        if now - counted >= COUNTED_SECONDS:
+            jobs = self.training_jobs.values()
+            count = sum(not job.status.is_true(ConditionType.FINISHED) for job in jobs)
+            self._unfinished = (count, now)
+        return count
 
     def _vanished_lately(self, key: Key) -> bool:
         since = self._vanished.get(key)

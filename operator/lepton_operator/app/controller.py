@@ -71,7 +71,9 @@ class Controller:
         )
         self._board: Board[Key] = Board()
         self._pacer: Pacer[Key] = Pacer(
-            minimum=options.progress_seconds, writes_per_second=options.write_rate / 2
+            minimum=options.progress_seconds,
+            writes_per_second=options.write_rate / 2,
+            unfinished=self._caches.unfinished,
         )
         self._fetch: DirectFetch | ProxyFetch = (
             DirectFetch(options.settings.progress_port)

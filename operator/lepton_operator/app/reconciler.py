@@ -167,7 +167,7 @@ class Reconciler:
             # Else not even its form is touched: it may be another controller's.
             patch = merge_patch(job.raw_status, plan.status.to_json_object(), OWNED_STATUS_FIELDS)
         if patch:
-            wait = 0.0 if plan.urgent else self._pacer.wait(job.key)
+            wait = 0.0 if plan.urgent else self._pacer.wait(job.key, starting=plan.starting)
             if wait > 0:
                 again = wait if again is None else min(again, wait)
             else:

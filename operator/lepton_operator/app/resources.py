@@ -8,6 +8,7 @@ TRAINING_JOBS = Resource(names.GROUP, names.VERSION, names.PLURAL, names.KIND)
 JOBS = Resource("batch", "v1", "jobs", "Job")
 PODS = Resource("", "v1", "pods", "Pod")
 SERVICES = Resource("", "v1", "services", "Service")
+SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 POD_GROUPS = {
     gang: Resource(group, version, "podgroups", "PodGroup")
@@ -21,7 +22,8 @@ NODES = Resource("", "v1", "nodes", "Node", namespaced=False)
 QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
 
 BY_KIND = {
-    resource.kind: resource for resource in (TRAINING_JOBS, JOBS, SERVICES, CLAIMS, POLICIES)
+    resource.kind: resource
+    for resource in (TRAINING_JOBS, JOBS, SERVICES, SLICES, CLAIMS, POLICIES)
 }
 """The kinds that plans name, but for PodGroups."""
 

@@ -6,6 +6,9 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
+STARTING_SHARE = 1 / 8
+"""Of the writes, for jobs whose workers come up as they should."""
+
 
 class Pacer(Generic[K]):
     """Spaces the progress writes of each job: one every `minimum` seconds, but all running jobs
@@ -17,10 +20,13 @@ class Pacer(Generic[K]):
         *,
         minimum: float = 10.0,
         writes_per_second: float = 60.0,
+        unfinished: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`unfinished` tells how many jobs have not ended, running or not."""
         self._minimum = minimum
         self._writes_per_second = writes_per_second
+        self._unfinished = unfinished
         self._clock = clock
         self._last: dict[K, float] = {}
         self.running = 0
@@ -31,10 +37,15 @@ class Pacer(Generic[K]):
         """Seconds between two progress writes of one job."""
         return max(self._minimum, self.running / self._writes_per_second)
 
-    def wait(self, key: K) -> float:
-        """Seconds until the progress of a job may be written; 0 now."""
+    def wait(self, key: K, *, starting: bool = False) -> float:
+        """Seconds until the progress of a job may be written; 0 now. Where many start at once, how
+        far one of them has come waits for what makes the others start."""
         last = self._last.get(key)
-        return 0.0 if last is None else max(0.0, last + self.period - self._clock())
+        period = self.period
+        if starting:
+            share = STARTING_SHARE * self._writes_per_second
+            period = max(period, self._unfinished() / share)
+        return 0.0 if last is None else max(0.0, last + period - self._clock())
 
     def written(self, key: K) -> None:
         """Note a status write, of whatever kind: every write carries the progress along."""

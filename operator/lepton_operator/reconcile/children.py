@@ -25,14 +25,14 @@ def missing(situation: Situation, *, with_job: bool) -> tuple[Manifest, ...]:
 
 
 def outdated(situation: Situation) -> tuple[Manifest, ...]:
-    """Services and policies that differ from what is wanted now. A claim can't change, and of a Job
-    only `suspend` does."""
+    """Services, slices and policies that differ from what is wanted now. A claim can't change, and
+    of a Job only `suspend` does."""
     found = []
     for manifest in situation.objects:
         there = _present(situation, manifest)
         wanted = manifest["metadata"]["annotations"][names.ANNOTATION_DESIRED_HASH]
         if (
-            manifest["kind"] in ("Service", "NetworkPolicy")
+            manifest["kind"] in ("Service", "EndpointSlice", "NetworkPolicy")
             and there is not None
             and there.owner_uid == situation.job.uid
             and not there.deleting
@@ -48,6 +48,7 @@ def _present(situation: Situation, manifest: Mapping[str, object]) -> ChildView 
     seen = situation.observed
     there: Mapping[object, tuple[ChildView, ...]] = {
         "Service": seen.services,
+        "EndpointSlice": seen.slices,
         "PersistentVolumeClaim": seen.claims,
         "NetworkPolicy": seen.policies,
         "PodGroup": seen.groups,
@@ -126,7 +127,8 @@ def in_the_way(situation: Situation) -> str | None:
             {"metadata": {"name": manifests.job_name(situation.job, situation.status.attempt)}},
         )
     }
-    for child in (*seen.jobs, *seen.services, *seen.claims, *seen.policies, *seen.groups):
+    plain = (*seen.services, *seen.slices, *seen.claims, *seen.policies)
+    for child in (*seen.jobs, *plain, *seen.groups):
         stranger = child.owner_uid != situation.job.uid
         if child.name in wanted and (child.deleting or stranger):
             return f"waiting for {child.name}, left by an earlier job of this name, to be deleted"

@@ -419,7 +419,13 @@ def finish_plan(job: TrainingJob, situation: Situation, plan: Plan) -> Plan:
         events.append(
             EventNote("Normal", Reason.ATTEMPT_STARTED, f"attempt {new.attempt}: {count} ready")
         )
-    return replace(plan, status=new, events=(*events, *plan.events), urgent=is_urgent(old, new))
+    return replace(
+        plan,
+        status=new,
+        events=(*events, *plan.events),
+        urgent=is_urgent(old, new),
+        starting=workers.come_up(new, situation),
+    )
 
 
 def is_urgent(old: LeptonTrainingJobStatus, new: LeptonTrainingJobStatus) -> bool:

@@ -1,8 +1,9 @@
-"""The objects of one attempt: a batch Job, a PodGroup, a headless Service, a policy, a claim."""
+"""The objects of one attempt: a batch Job, a PodGroup, a Service with its slices, a policy, a
+claim."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lepton.spec.agent import AgentSpec
@@ -18,15 +19,13 @@ from lepton.spec.trainer import CheckpointSpec, EvaluationSpec, TrainerSpec
 from lepton_operator.api import names
 from lepton_operator.api.job import TrainingJob
 from lepton_operator.api.spec import AccessMode, LeptonTrainingJobSpec, Storage
-from lepton_operator.reconcile import gangs, memory, network, scheduling, volumes
-from lepton_operator.reconcile.observed import ANNOTATION_INDEX, JobView
+from lepton_operator.reconcile import addresses, gangs, memory, network, scheduling, volumes
+from lepton_operator.reconcile.observed import ANNOTATION_INDEX, JobView, PodView
 from lepton_operator.reconcile.settings import NetworkAccess, Settings
 
 Manifest = dict[str, Any]
 
 CONTAINER = "worker"
-RENDEZVOUS_PORT = 29_500
-"""torchrun's own default."""
 TERMINATION_LOG = "/dev/termination-log"
 NON_ROOT = 65_532
 """User and group of the workers, as in distroless images."""
@@ -91,28 +90,32 @@ def objects(
 
 
 def service(job: TrainingJob) -> Manifest:
-    """The headless Service that gives workers their names before they are ready."""
+    """The headless Service that gives workers their names."""
     return _finished(
         job,
         {
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": _metadata(job, job.name),
-            "spec": {
-                "clusterIP": "None",
-                "publishNotReadyAddresses": True,
-                "selector": {names.LABEL_JOB_NAME: job.name},
-                "ports": [
-                    {
-                        "name": "rendezvous",
-                        "port": RENDEZVOUS_PORT,
-                        "targetPort": RENDEZVOUS_PORT,
-                        "protocol": "TCP",
-                    }
-                ],
-            },
+            "spec": addresses.service_spec(),
         },
     )
+
+
+def endpoint_slices(
+    job: TrainingJob, batch: JobView, pods: Iterable[PodView]
+) -> tuple[Manifest, ...]:
+    """Where the workers' names lead, once all pods of this batch Job have addresses. A Job of one
+    worker has no names."""
+    if batch.workers == 1:
+        return ()
+    found = []
+    for number, body in enumerate(addresses.slices(batch.name, batch.workers, pods)):
+        metadata = _metadata(job, f"{job.name}-{number}" if number else job.name)
+        metadata["labels"] |= addresses.slice_labels(job.name)
+        manifest = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice"}
+        found.append(_finished(job, {**manifest, "metadata": metadata, **body}))
+    return tuple(found)
 
 
 def network_policy(
@@ -316,7 +319,9 @@ def _environment(
 ) -> list[Manifest]:
     """The operator's variables, then the user's; a default of ours gives way to the user's."""
     processes = processes_per_worker(spec)
-    first = f"{job_name(job, attempt)}-0.{job.name}" if spec.workers > 1 else "localhost"
+    first = "localhost"
+    if spec.workers > 1:
+        first = f"{addresses.host_name(job_name(job, attempt), 0)}.{job.name}"
     ours: dict[str, Any] = {
         "HOME": volumes.TEMPORARY_MOUNT,
         "PYTHONUNBUFFERED": "1",
@@ -326,12 +331,12 @@ def _environment(
         "PET_NPROC_PER_NODE": str(processes),
         "PET_NODE_RANK": _INDEX,
         "PET_RDZV_BACKEND": "static",
-        "PET_RDZV_ENDPOINT": f"{first}:{RENDEZVOUS_PORT}",
+        "PET_RDZV_ENDPOINT": f"{first}:{addresses.RENDEZVOUS_PORT}",
         "PET_RDZV_ID": f"{job.uid}-{attempt}",
         "PET_MASTER_ADDR": first,
-        "PET_MASTER_PORT": str(RENDEZVOUS_PORT),
+        "PET_MASTER_PORT": str(addresses.RENDEZVOUS_PORT),
         "MASTER_ADDR": first,
-        "MASTER_PORT": str(RENDEZVOUS_PORT),
+        "MASTER_PORT": str(addresses.RENDEZVOUS_PORT),
         "WORLD_SIZE": str(spec.workers * processes),
     }
     if processes == 1:

@@ -59,7 +59,8 @@ class ChildView:
 
 @dataclass(frozen=True)
 class PlainView(ChildView):
-    """A Service, NetworkPolicy or PersistentVolumeClaim: that it is there is all that matters."""
+    """A Service, EndpointSlice, NetworkPolicy or PersistentVolumeClaim: that it is there, and as it
+    should be, is all that matters."""
 
     @classmethod
     def from_object(cls, raw: Mapping[str, Any]) -> "PlainView":
@@ -423,6 +424,7 @@ class Observed:
     """Pods that had ended, and are gone since, as they were last seen: where one of several fails,
     Kubernetes ends and deletes its peers, which may have been the cause."""
     services: tuple[PlainView, ...] = ()
+    slices: tuple[PlainView, ...] = ()
     claims: tuple[PlainView, ...] = ()
     policies: tuple[PlainView, ...] = ()
     groups: tuple[GroupView, ...] = ()

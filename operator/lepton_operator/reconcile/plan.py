@@ -71,6 +71,9 @@ class Plan:
     status: LeptonTrainingJobStatus
     urgent: bool = True
     """False when only progress moved: the write may wait for its turn."""
+    starting: bool = False
+    """Whether workers come up and nothing is known to be in their way. What may wait is then only
+    how many are there already, which is told with the last of them at the latest."""
     create: tuple[Mapping[str, Any], ...] = ()
     """Complete manifests to POST; AlreadyExists means: look at its owner's UID."""
     apply: tuple[Mapping[str, Any], ...] = ()

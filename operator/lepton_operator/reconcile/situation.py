@@ -38,8 +38,12 @@ class Situation:
 
     @cached_property
     def objects(self) -> tuple[Manifest, ...]:
-        """What every attempt needs beside its Job."""
-        return manifests.objects(self.job, self.spec, self.settings)
+        """What every attempt needs beside its Job, and what the current one does by now."""
+        always = manifests.objects(self.job, self.spec, self.settings)
+        current = self.current_job
+        if current is None or current.over:
+            return always
+        return *always, *manifests.endpoint_slices(self.job, current, self.pods)
 
     @cached_property
     def own_jobs(self) -> tuple[JobView, ...]:

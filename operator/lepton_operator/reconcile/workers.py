@@ -77,6 +77,13 @@ def time_to_end_together(situation: Situation) -> timedelta | None:
     return left if left > timedelta(0) else None
 
 
+def come_up(status: LeptonTrainingJobStatus, situation: Situation) -> bool:
+    """Whether workers start, and nothing is known to be in their way."""
+    starts = ready_reason(status) in (Reason.PODS_PENDING, Reason.RESTARTING)
+    there = situation.current_job is not None
+    return starts and there and first_obstacle(situation) is None
+
+
 def first_obstacle(situation: Situation, *, quick: bool = True) -> str | None:
     """Why the first worker that is not ready is not, where Kubernetes tells. With `quick`, what
     every pod goes through on its way is none."""

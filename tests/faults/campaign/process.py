@@ -10,8 +10,6 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-PROGRAM = Path(sys.executable).with_name("lepton-operator")
-
 
 class OperatorProcess:
     """`lepton-operator run` for one namespace, by way of one server; may be started many times."""
@@ -25,7 +23,7 @@ class OperatorProcess:
         self._kubeconfig = folder / f"kubeconfig-{name}"
         self._kubeconfig.write_text(yaml.safe_dump(_kubeconfig(server)))
         self._command = [
-            str(PROGRAM),
+            *(sys.executable, "-m", "lepton_operator.app.main"),
             "run",
             f"--trainer-image={trainer_image}",
             f"--namespace={namespace}",

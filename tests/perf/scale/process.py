@@ -54,7 +54,6 @@ class Operator:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
-        program = Path(sys.executable).with_name("lepton-operator")
         self._log = ROOT / "build" / "bench" / "operator.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         # With this variable it asks pods by their addresses, as in a pod, and not by the API
@@ -63,7 +62,8 @@ class Operator:
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
                 [
-                    program, "run", f"--trainer-image={image}", "--lease-namespace=default",
+                    sys.executable, "-m", "lepton_operator.app.main", "run",
+                    f"--trainer-image={image}", "--lease-namespace=default",
                     "--lease-name=bench-scale", f"--port={self._port}", "--network-policies",
                     *options,
                 ],

@@ -69,16 +69,29 @@ async def write_running_job(client: Client, where: str, name: str, node: str) ->
     began = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     running = {"active": WORKERS, "ready": WORKERS, "startTime": began}
     batch = await write_status(client, JOBS, made["Job"], running)
-    pods = [await create(client, PODS, pod_of(batch, rank, node)) for rank in range(WORKERS)]
-    views = (replace(PodView.from_object(pod), phase="Running", ready=True) for pod in pods)
+    made_pods = [await create(client, PODS, pod_of(batch, rank, node)) for rank in range(WORKERS)]
+    pods = [PodView.from_object(await with_address(client, pod)) for pod in made_pods]
     observed = Observed(
         jobs=(JobView.from_object(batch),),
-        pods=tuple(views),
+        pods=tuple(replace(pod, phase="Running", ready=True) for pod in pods),
         services=(PlainView.from_object(made["Service"]),),
         policies=(PlainView.from_object(made["NetworkPolicy"]),),
     )
     plan = decide(job, observed, SETTINGS, now)
+    for manifest in plan.create:
+        resource = resource_of(manifest["kind"], manifest["apiVersion"])
+        await create(client, resource, dict(manifest))
     await write_status(client, TRAINING_JOBS, stored, plan.status.to_json_object())
+
+
+async def with_address(client: Client, pod: Json) -> Json:
+    """The pod, once kwok has given it an address. Raises TimeoutError."""
+    path = PODS.path(pod["metadata"]["namespace"], pod["metadata"]["name"])
+    async with asyncio.timeout(300):
+        while "podIP" not in (pod.get("status") or {}):
+            await asyncio.sleep(0.2)
+            pod = await patiently(lambda: client.get(path))
+    return pod
 
 
 async def write_status(client: Client, resource: Resource, item: Json, status: Json) -> Json:

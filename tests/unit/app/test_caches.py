@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from lepton_operator.app import caches as caches_module
 from lepton_operator.app.caches import Caches
 from lepton_operator.app.resources import JOBS
 from lepton_operator.engine import resync
@@ -98,3 +99,19 @@ def test_a_batch_job_that_goes_is_remembered_for_a_while(
     assert caches.children_of(("team", "job")).job_vanished
     monkeypatch.setattr("lepton_operator.app.caches.VANISHED_SECONDS", 0.0)
     assert not caches.children_of(("team", "job")).job_vanished
+
+
+def test_jobs_that_have_not_ended_are_counted_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    caches = Caches(Server(), "team", lambda *_: None)  # type: ignore[arg-type]
+    time = [0.0]
+    monkeypatch.setattr(caches_module.time, "monotonic", lambda: time[0])
+    finished = {"type": "Finished", "status": "True", "reason": "R", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"}  # fmt: skip
+    assert caches.unfinished() == 0
+    for name, conditions in (("one", []), ("two", []), ("done", [finished])):
+        metadata = {"namespace": "team", "name": name, "uid": name, "resourceVersion": "1"}
+        status = {"conditions": conditions}
+        caches.training_jobs.upsert({"metadata": metadata, "spec": {}, "status": status})
+    assert caches.unfinished() == 0
+    time[0] += caches_module.COUNTED_SECONDS
+    assert caches.unfinished() == 2

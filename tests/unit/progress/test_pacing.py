@@ -31,6 +31,18 @@ def test_many_running_jobs_share_the_budget():
     assert pacer.period == 40
 
 
+def test_how_far_one_of_many_has_come_waits_for_what_makes_the_others_start():
+    pacer: Pacer[str] = Pacer(
+        minimum=10, writes_per_second=40, unfinished=lambda: 1000, clock=Clock()
+    )
+    pacer.written("a")
+    assert pacer.wait("a") == 10
+    assert pacer.wait("a", starting=True) == 200
+    alone: Pacer[str] = Pacer(minimum=10, unfinished=lambda: 1, clock=Clock())
+    alone.written("a")
+    assert alone.wait("a", starting=True) == 10
+
+
 def test_a_forgotten_job_starts_anew():
     pacer: Pacer[str] = Pacer(clock=Clock())
     pacer.written("a")

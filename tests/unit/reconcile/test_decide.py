@@ -63,9 +63,9 @@ def test_what_is_there_is_not_made_again():
     assert plan.create == ()
 
 
-def test_a_service_that_somebody_deleted_comes_back():
+def test_a_service_and_addresses_that_somebody_deleted_come_back():
     plan = plan_for(training_job(running(), workers=2), jobs=(batch_job(),), pods=(pod(0), pod(1)))
-    assert kinds(plan.create) == [("Service", "job")]
+    assert kinds(plan.create) == [("Service", "job"), ("EndpointSlice", "job")]
 
 
 def test_a_service_of_another_version_of_the_operator_is_brought_up_to_date():
@@ -337,9 +337,14 @@ def test_workers_are_counted_and_the_first_readiness_is_told():
     assert half.status.workers.summary == "1/2"
     assert half.status.phase is Phase.PENDING
     assert not half.urgent
+    assert half.starting
+    held = pod(1, phase="Pending", ready=False, unschedulable="0/3 nodes: Insufficient gpu")
+    stuck = plan_for(job, jobs=(batch_job(),), pods=(pod(0), held))
+    assert not stuck.starting
     whole = plan_for(job, jobs=(batch_job(),), pods=(pod(0), pod(1)))
     assert whole.status.phase is Phase.RUNNING
     assert whole.urgent
+    assert not whole.starting
     assert whole.events == ()
     again = plan_for(
         training_job(counted(attempt=2), workers=2),

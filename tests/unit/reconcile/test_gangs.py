@@ -123,7 +123,7 @@ def test_a_group_that_is_there_is_not_made_again_and_not_brought_back_later():
     plan = plan_for(
         training_job(running(), workers=2), settings=ALL, jobs=(batch_job(),), pods=(pod(0), pod(1))
     )
-    assert kinds(plan.create) == [("Service", "job")]
+    assert kinds(plan.create) == [("Service", "job"), ("EndpointSlice", "job")]
 
 
 def test_a_group_goes_with_its_attempts_job():

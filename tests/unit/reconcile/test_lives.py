@@ -274,15 +274,17 @@ def test_a_happy_job_of_two_workers_costs_few_writes():
     made = [w for w in world.writes if w.startswith("create")]
     assert made == [
         "create NetworkPolicy job", "create Service job", "create PersistentVolumeClaim job",
-        "create PodGroup job-1", "create Job job-1",
+        "create PodGroup job-1", "create Job job-1", "create EndpointSlice job",
     ]  # fmt: skip
     assert world.writes.count("status") <= 4
     assert world.events == []
 
 
-@pytest.mark.parametrize(("workers", "budget"), [(1, 5), (2, 7)])
-def test_a_job_without_progress_stays_within_its_budget_of_requests(workers, budget):
-    world = World(environment={}, workers=workers)
+@pytest.mark.parametrize(
+    ("workers", "gang", "budget"), [(1, "None", 5), (2, "None", 7), (2, "Native", 8)]
+)
+def test_a_job_without_progress_stays_within_its_budget_of_requests(workers, gang, budget):
+    world = World(environment={}, workers=workers, scheduling={"gang": gang})
     happy(world)
     assert len(world.writes) + len(world.events) <= budget, world.writes
 

@@ -40,8 +40,8 @@ SETTINGS = Settings(
     network=NetworkAccess("lepton-system"),
 )
 AFTER_CONFLICT = timedelta(seconds=1)
-KINDS = ("LeptonTrainingJob", "Job", "Pod", "Service", "PersistentVolumeClaim", "NetworkPolicy",
-         "PodGroup")  # fmt: skip
+KINDS = ("LeptonTrainingJob", "Job", "Pod", "Service", "EndpointSlice", "PersistentVolumeClaim",
+         "NetworkPolicy", "PodGroup")  # fmt: skip
 """What there are watches of, each of which may be late by itself."""
 LATEST = timedelta(seconds=9)
 """For how long a watch is late at most: caches remember a bit longer that a batch Job has gone."""
@@ -181,6 +181,7 @@ class World:
             jobs=tuple(JobView.from_object(versioned(o)) for o in self.seen("Job")),
             pods=tuple(PodView.from_object(o) for o in self.seen("Pod")),
             services=tuple(PlainView.from_object(o) for o in self.seen("Service")),
+            slices=tuple(PlainView.from_object(o) for o in self.seen("EndpointSlice")),
             claims=tuple(PlainView.from_object(o) for o in self.seen("PersistentVolumeClaim")),
             policies=tuple(PlainView.from_object(o) for o in self.seen("NetworkPolicy")),
             groups=tuple(GroupView.from_object(o, o["apiVersion"]) for o in self.seen("PodGroup")),
@@ -319,8 +320,9 @@ class World:
             if there is None:
                 self._create(manifest)
                 return True
-            there["spec"] = json.loads(json.dumps(manifest["spec"]))
-            there["metadata"]["annotations"] = dict(manifest["metadata"]["annotations"])
+            new = json.loads(json.dumps(manifest))
+            there.update({key: new[key] for key in new if key != "metadata"})
+            there["metadata"]["annotations"] = new["metadata"]["annotations"]
             return True
         if there is None or there["metadata"]["uid"] != manifest["metadata"]["uid"]:
             assert "Job" in self._late, "a Job is changed that is not seen"
@@ -481,6 +483,7 @@ class World:
             state = {"running": {"startedAt": self.now.isoformat()}}
             status |= {
                 "phase": "Running",
+                "podIP": f"10.0.0.{metadata['uid'].removeprefix('uid-')}",
                 "conditions": [ready],
                 "containerStatuses": [{"name": "worker", "state": state}],
             }
