@@ -267,12 +267,14 @@ class LeptonTrainingJobStatus(StatusModel):
     def read(cls, raw: Mapping[str, Any]) -> "LeptonTrainingJobStatus":
         """A stored status; what another version or another hand wrote and this one can't read is
         left out, as little of it as can be. Never raises."""
-        rest = copy.deepcopy(dict(raw))
-        for _ in range(64):
+        rest = dict(raw)
+        for tried in range(64):
             try:
                 return cls.model_validate_json(json.dumps(rest))
             except ValidationError as error:
                 found = error.errors()
+            if tried == 0:
+                rest = copy.deepcopy(rest)
             wrong = {
                 problem["loc"][:-1] if problem["type"] == "missing" else problem["loc"]
                 for problem in found
