@@ -9,8 +9,7 @@ import torch
 from lepton import Agent, Environment, InputError, Trainer
 from lepton.algorithms import make_learner
 from lepton.algorithms.learner import Workplace
-from lepton.distributed import WorkerGroup, join_group
-from lepton.errors import TrainingError
+from lepton.distributed import join_group
 from lepton.training.collect import make_collector
 from lepton.training.collector import Collector
 from lepton.training.device_collector import DeviceCollector
@@ -140,21 +139,27 @@ def test_an_environment_that_names_the_cpu_is_trained_there_beside_a_gpu() -> No
     assert {p.device.type for p in trainer.agent.network.parameters()} == {"cpu"}
 
 
-def test_a_checkpoint_of_another_kind_of_device_is_told_in_a_line(tmp_path: Path) -> None:
-    make("cpu", tmp_path, 4096).train()
-    trainer = make("cpu", tmp_path, 8192)
-    resume = trainer._resume
-
-    def resume_on_a_gpu() -> None:
-        assert trainer._resumption is not None
-        trainer._resumption.group = WorkerGroup(device="cuda:0")
-        resume()
-
-    trainer._resume = resume_on_a_gpu  # type: ignore[method-assign]
-    with pytest.raises(
-        TrainingError, match=r"made on cpu and go on there alone; this .* trains on cuda"
-    ):
+@pytest.mark.parametrize("algorithm", ["PPO", "DQN"])
+def test_a_checkpoint_of_another_place_goes_on_with_what_was_learnt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], algorithm: str
+) -> None:
+    def run(device: str | None, steps: int) -> Trainer:
+        environment = Environment(device=device, count=16)
+        values = {"learning_starts": 256} if algorithm == "DQN" else {}
+        agent = Agent(environment.action_space, algorithm=algorithm, hyperparameters=values)
+        trainer = Trainer(environment, agent, max_steps=steps, storage=tmp_path)
         trainer.train()
+        return trainer
+
+    before = run(None, 1024).agent.network.state_dict()
+    capsys.readouterr()
+    after = run("cpu", 1024)
+    told = capsys.readouterr().err
+    assert "resumed from the checkpoint at step 1,024 (environments begin new episodes)" in told
+    for name, tensor in after.agent.network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    later = run("cpu", 2048).agent.network.state_dict()
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in later.items())
 
 
 @pytest.mark.usefixtures("two_gpus")

@@ -12,7 +12,7 @@ from lepton.algorithms.learner import Learner
 from lepton.distributed import WorkerGroup
 from lepton.environments.environment import Environment
 from lepton.environments.spaces import space_to_json
-from lepton.errors import InputError, TrainingError
+from lepton.errors import InputError
 from lepton.training.checkpoint import (
     FORMAT,
     CheckpointFolder,
@@ -78,7 +78,7 @@ class Resumption:
         state = {
             "network": self.agent.network.state_dict(),
             "learner": self.learner.state(),
-            "device": self.group.device.type,
+            "place": self._place,
             "best": None if best is None else [best.reward_mean, best.network],
             "workers": [torch.frombuffer(bytearray(data), dtype=torch.uint8) for data in workers],
         }
@@ -90,9 +90,9 @@ class Resumption:
         """Go on from the newest checkpoint, if there is one; the record, and whether everything
         continues exactly.
 
-        Environments that can't be restored begin new episodes, with `fresh_seed` plus the steps.
-        Raises InputError when the checkpoints are of another run, TrainingError when they are of
-        another kind of device, whose random numbers are others: a GPU may be back.
+        Environments that can't be restored begin new episodes, with `fresh_seed` plus the steps. So
+        do all where the checkpoint is of another place, with new random numbers and an empty
+        buffer. Raises InputError when the checkpoints are of another run.
         """
         group = self.group
         data = group.share_bytes(self._newest() if group.is_first else None)
@@ -100,16 +100,11 @@ class Resumption:
             return None
         header, state = unpack(data)
         self._refuse_others(header)
-        kind = group.device.type
-        if (theirs := state.get("device", kind)) != kind:
-            raise TrainingError(
-                f"the checkpoints in {self._places} were made on {theirs} and go on there alone; "
-                f"this process trains on {kind}: give it {theirs}, or use another storage"
-            )
         self.agent.network.load_state_dict(state["network"])
         workers = state["workers"]
         mine: dict[str, Any] = {}
-        if group.rank < len(workers):
+        same_place = state.get("place", self._place) == self._place
+        if same_place and group.rank < len(workers):
             mine = from_bytes(workers[group.rank].numpy().tobytes())
         best = Best(*state["best"]) if state["best"] is not None else None
         record = Record.from_json(header.record, best, mine.get("recent", "[]"))
@@ -118,7 +113,14 @@ class Resumption:
             seed = (fresh_seed + record.counters.steps) % 2**32
             self.collector.restore(mine["collector"], seed)
             restore_generators(mine["generators"])
-        return record, len(workers) == group.size and self.collector.continues_exactly
+        same = same_place and len(workers) == group.size
+        return record, same and self.collector.continues_exactly
+
+    @property
+    def _place(self) -> list[str]:
+        """What a worker's own state belongs to: random numbers of a GPU are others than a CPU's,
+        and environments that step on a device are kept in another form."""
+        return [self.group.device.type, type(self.collector).__name__]
 
     def _newest(self) -> bytes:
         """This run's own checkpoint, or else the one to begin from; empty for neither."""
