@@ -24,12 +24,12 @@ def test_two_workers_with_gpus_train_together_progress_climbs_and_the_model_is_k
     for pod in pods:
         assert pod["spec"]["automountServiceAccountToken"] is False
         assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    first = jobs.until("pair", "shows progress", lambda s: (s.get("progress") or {}).get("step"))
     (names,) = jobs.items("endpointslices", "training.lepton.ai/job-name=pair")
     pods = jobs.items("pods", "training.lepton.ai/job-name=pair")
     assert sorted(end["addresses"][0] for end in names["endpoints"]) == sorted(
         pod["status"]["podIP"] for pod in pods
     )
-    first = jobs.until("pair", "shows progress", lambda s: (s.get("progress") or {}).get("step"))
     status = jobs.finished("pair")
     assert status["progress"]["step"] > first["progress"]["step"]
     assert status["phase"] == "Complete", status
