@@ -51,6 +51,10 @@ def owner_key(child: ChildView) -> Key | None:
     return (child.namespace, child.job) if child.job else None
 
 
+def _is_first(pod: PodView) -> bool:
+    return pod.rank == 0 and pod.phase == "Running" and not pod.deleting
+
+
 def _group_of(api_version: str) -> Callable[[dict[str, Any]], GroupView]:
     return lambda raw: GroupView.from_object(raw, api_version)
 
@@ -72,6 +76,8 @@ class Caches:
         """When a batch Job was last seen to go, by its training job; the latest last."""
         self._departed: dict[Key, dict[str, PodView]] = {}
         """Pods of the current attempt that had ended and are gone, by training job and UID."""
+        self._first: dict[Key, PodView] = {}
+        """Pods that run and bear the labels of a first worker, by their own names."""
         self._unfinished = (0, -COUNTED_SECONDS)
         """How many training jobs had not ended, and when they were counted."""
         self.training_jobs: Store[TrainingJob] = Store(
@@ -173,10 +179,8 @@ class Caches:
     def first_workers(self) -> Iterator[tuple[Key, PodView]]:
         """First workers that train now, with the keys of their training jobs. What a pod that
         merely bears their labels says is not their progress."""
-        for pod in self._pods.store.values():
-            if pod.rank != 0 or pod.phase != "Running" or pod.deleting or pod.job is None:
-                continue
-            job = self.training_jobs.get(pod.namespace, pod.job)
+        for pod in self._first.values():
+            job = self.training_jobs.get(pod.namespace, pod.job or "")
             if job is None or job.status.attempt != pod.attempt:
                 continue
             batch = self._jobs.store.get(pod.namespace, job_name(job, pod.attempt))
@@ -260,6 +264,10 @@ class Caches:
             self._note_vanished((old.namespace, old.job))
         if isinstance(old, PodView) and old.job and (new is None or new.uid != old.uid):
             self._note_departed((old.namespace, old.job), old)
+        if isinstance(old, PodView):
+            self._first.pop((old.namespace, old.name), None)
+        if isinstance(new, PodView) and _is_first(new):
+            self._first[new.namespace, new.name] = new
         for view in (old, new):
             key = owner_key(view) if view is not None else None
             if key is not None:

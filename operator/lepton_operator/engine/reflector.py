@@ -162,7 +162,7 @@ class Reflector(Generic[T]):
                     raise
                 # The pages took so long that their version is forgotten: all at once, then.
                 limit = 0
-        self.store.replace(listed, metadata["resourceVersion"])
+        await self.store.replace(listed, metadata["resourceVersion"])
         self._version = metadata["resourceVersion"]
         self._succeeded()
         self._synced.set()

@@ -4,6 +4,8 @@ Two sources write here: the watch, and the answers to our own writes (read your 
 arrive first. Neither may take the store back in time.
 """
 
+import asyncio
+import itertools
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -23,6 +25,8 @@ REMEMBERED_DELETIONS = 4096
 """UIDs of objects known to be gone, so that late events don't bring them back."""
 FOR_GOOD = ""
 """Instead of the version of a deletion: no version of that object can be newer."""
+AT_ONCE = 1000
+"""Items of a whole list to take in before everything else on the event loop has its turn."""
 UNREADABLE: Any = object()
 """Instead of an item that `trim` failed on."""
 
@@ -151,11 +155,11 @@ class Store(Generic[T]):
         if entry and (entry.uid == known.uid or is_older(entry.version, known.version)):
             self._change(key, entry, None)
 
-    def replace(self, listed: Mapping[Key, tuple[Known, T]], version: str) -> None:
+    async def replace(self, listed: Mapping[Key, tuple[Known, T]], version: str) -> None:
         """Take in a whole list of this version: what it lacks is deleted.
 
         An item that is newer than the list stays: it is the answer to a write of ours that came
-        while the list was read.
+        while the list was read or taken in. The watch may not write meanwhile.
         """
         for key, entry in list(self._entries.items()):
             if key not in listed and not self._is_ahead(key, entry, version):
@@ -165,17 +169,24 @@ class Store(Generic[T]):
             if key not in listed or listed[key][0].uid != entry.uid:
                 del self._deleted[key]
                 self._notify(entry.item, self.get(*key))
-        for key, (known, item) in listed.items():
-            before = self._entries.get(key)
-            if self._is_gone(known) or (before and is_older(known.version, before.version)):
-                continue
-            own = self._own.pop(key, None)
-            if item is UNREADABLE:
-                continue
-            if before is None or (before.uid, before.version) != known:
-                self._change(key, before, _Entry(*known, item))
-            elif own:
-                self._notify(before.item, before.item)
+        items = iter(listed.items())
+        while some := tuple(itertools.islice(items, AT_ONCE)):
+            for key, (known, item) in some:
+                self._take(key, known, item)
+            await asyncio.sleep(0)
+
+    def _take(self, key: Key, known: Known, item: T) -> None:
+        """Take in an item of a list."""
+        before = self._entries.get(key)
+        if self._is_gone(known) or (before and is_older(known.version, before.version)):
+            return
+        own = self._own.pop(key, None)
+        if item is UNREADABLE:
+            return
+        if before is None or (before.uid, before.version) != known:
+            self._change(key, before, _Entry(*known, item))
+        elif own:
+            self._notify(before.item, before.item)
 
     def trimmed(self, raws: Iterable[dict[str, Any]]) -> dict[Key, tuple[Known, T]]:
         """One page of a list, as `replace` takes it. An item that can't be read is passed over."""

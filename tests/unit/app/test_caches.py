@@ -75,6 +75,9 @@ def test_only_pods_of_a_job_of_the_training_job_are_asked_for_progress(
     )
     found = [(key, worker.name) for key, worker in caches.first_workers()]
     assert found == ([(("team", "job"), "first")] if asked else [])
+    ended = {**pod, **index, **owners, "resourceVersion": "6"}
+    caches.reflectors["pods"].store.upsert({"metadata": ended, "status": {"phase": "Succeeded"}})
+    assert not list(caches.first_workers())
 
 
 @pytest.mark.parametrize("by_us", [False, True])

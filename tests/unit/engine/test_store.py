@@ -1,10 +1,11 @@
 """The store between the watch and the answers to our own writes."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from lepton_operator.engine.store import REMEMBERED_DELETIONS, Store
+from lepton_operator.engine.store import AT_ONCE, REMEMBERED_DELETIONS, Store
 
 Changes = list[tuple[Any, Any]]
 
@@ -26,8 +27,8 @@ def store(changes: Changes) -> Store[int]:
     return Store(lambda r: r["value"], lambda old, new: changes.append((old, new)))
 
 
-def replace(store: Store[int], version: int, *raws: dict[str, Any]) -> None:
-    store.replace(store.trimmed(raws), str(version))
+async def replace(store: Store[int], version: int, *raws: dict[str, Any]) -> None:
+    await store.replace(store.trimmed(raws), str(version))
 
 
 def test_the_answer_to_our_write_is_read_at_once_and_its_echo_is_no_change(
@@ -72,22 +73,53 @@ def test_echoes_of_several_writes_of_ours_are_no_foreign_changes(
     assert store.get("ns", "thing") == 12
 
 
-def test_a_list_tells_of_what_an_answer_may_have_jumped_over(
+async def test_a_list_tells_of_what_an_answer_may_have_jumped_over(
     store: Store[int], changes: Changes
 ) -> None:
     store.upsert_response(raw(3, 12))
-    replace(store, 20, raw(3, 12))
+    await replace(store, 20, raw(3, 12))
     assert changes == [(3, 3)]
 
 
-def test_a_list_that_is_older_than_our_answer_does_not_undo_it(
+async def test_who_else_is_on_the_loop_has_turns_while_a_long_list_is_taken_in(
+    store: Store[int],
+) -> None:
+    seen: list[int] = []
+
+    async def look() -> None:
+        while True:
+            seen.append(len(store))
+            await asyncio.sleep(0)
+
+    looking = asyncio.create_task(look())
+    await replace(store, 9, *(raw(n, 1, f"u{n}", f"thing-{n}") for n in range(3 * AT_ONCE)))
+    looking.cancel()
+    assert {AT_ONCE, 2 * AT_ONCE, 3 * AT_ONCE} <= set(seen)
+
+
+async def test_an_answer_that_comes_while_a_list_is_taken_in_stays(store: Store[int]) -> None:
+    first = [raw(n, 1, f"u{n}", f"thing-{n}") for n in range(AT_ONCE)]
+
+    async def write() -> None:
+        store.upsert_response(raw(2, 30, "u", "thing"))
+        store.deletion_response("ns", "gone", "v", None)
+
+    store.upsert(raw(0, 1, "v", "gone"))
+    writing = asyncio.create_task(write())
+    await replace(store, 20, *first, raw(1, 10), raw(0, 1, "v", "gone"))
+    await writing
+    assert store.get("ns", "thing") == 2
+    assert store.get("ns", "gone") is None
+
+
+async def test_a_list_that_is_older_than_our_answer_does_not_undo_it(
     store: Store[int], changes: Changes
 ) -> None:
     store.upsert(raw(1, 10))
     changes.clear()
     store.upsert_response(raw(7, 21, "new", "made"))
     store.upsert_response(raw(2, 22))
-    replace(store, 20, raw(1, 10))
+    await replace(store, 20, raw(1, 10))
     assert store.get("ns", "made") == 7
     assert store.get("ns", "thing") == 2
     assert changes == []
@@ -107,14 +139,14 @@ def test_what_we_deleted_is_gone_at_once_and_late_events_do_not_bring_it_back(
     assert changes == [(1, None)]
 
 
-def test_a_list_confirms_a_deletion_of_ours(store: Store[int], changes: Changes) -> None:
+async def test_a_list_confirms_a_deletion_of_ours(store: Store[int], changes: Changes) -> None:
     store.upsert(raw(1, 10))
     changes.clear()
     store.deletion_response("ns", "thing", "u", None)
-    replace(store, 11, raw(1, 10))  # began before the deletion
+    await replace(store, 11, raw(1, 10))  # began before the deletion
     assert store.get("ns", "thing") is None
     assert changes == []
-    replace(store, 20)
+    await replace(store, 20)
     assert changes == [(1, None)]
 
 
