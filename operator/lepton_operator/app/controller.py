@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from lepton_operator.api.scheduling import Gang
-from lepton_operator.app import probes, shell
+from lepton_operator.app import garbage, probes, shell
 from lepton_operator.app.caches import Caches, Key
 from lepton_operator.app.discovery import offered_gangs, require_training_jobs
 from lepton_operator.app.metrics import Metrics, StateCollector
@@ -178,8 +178,7 @@ class Controller:
 
     async def _lead(self) -> None:
         """Work on jobs, but only as the leader and with full caches."""
-        await asyncio.gather(*(r.wait_synced() for r in self._caches.reflectors.values()))
-        await self._listed.wait()
+        await garbage.spare(self._filled())
         await self._lease.wait_leading()
         log.info("leading", extra={"identity": self._lease.identity})
         for key in list(self._caches.training_jobs.keys()):
@@ -188,6 +187,10 @@ class Controller:
             group.create_task(self._workers.run())
             group.create_task(self._collector.run())
             group.create_task(self._resync.run())
+
+    async def _filled(self) -> None:
+        await asyncio.gather(*(r.wait_synced() for r in self._caches.reflectors.values()))
+        await self._listed.wait()
 
     async def _stop_on_loss(self, stop: asyncio.Event) -> None:
         await self._lease.lost.wait()

@@ -11,9 +11,6 @@ from lepton_operator.app import options
 SWITCH_SECONDS = 0.0005
 """For how long kopf's thread may keep the event loop waiting whenever that comes back from reading
 or writing, which it does dozens of times a request; Python's own choice is ten times as long."""
-GARBAGE_AFTER = 50_000
-"""New containers until garbage is looked for: more than a page of a list has, or it would be looked
-for in the middle of each, which takes longer than to parse it. Python's own choice is 700."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,12 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(chosen: options.Options) -> int:
     import uvloop
 
-    from lepton_operator.app import logs
+    from lepton_operator.app import garbage, logs
     from lepton_operator.app.controller import run
     from lepton_operator.engine.client import ApiError
 
     sys.setswitchinterval(SWITCH_SECONDS)
-    gc.set_threshold(GARBAGE_AFTER)
+    gc.set_threshold(garbage.YOUNG)
     logs.configure(chosen.log_format, chosen.log_level)
     try:
         return uvloop.run(run(chosen))

@@ -42,6 +42,22 @@ class EndlessBackoffs:
         return endless_backoffs()
 
 
+class NothingCompared(kopf.DiffBaseStorage):
+    """Of what an object was before, nothing is kept: kopf would copy all of it at each event, and
+    only handlers that we don't have look at the differences."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
+        """Nothing to compare."""
+        return kopf.BodyEssence()
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        """Nothing was kept."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        """Keep nothing."""
+
+
 def kopf_settings() -> kopf.OperatorSettings:
     """Settings under which kopf watches and does nothing else."""
     settings = kopf.OperatorSettings()
@@ -58,7 +74,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = EndlessBackoffs()
     settings.persistence.finalizer = f"{names.GROUP}/kopf"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=names.GROUP)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=names.GROUP)
+    settings.persistence.diffbase_storage = NothingCompared()
     settings.process.ultimate_exiting_timeout = 25
     return settings
 

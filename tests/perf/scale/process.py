@@ -81,8 +81,13 @@ class Operator:
             text = await self._metrics()
             if all(told in text for told in LEADS):
                 return time.monotonic() - self.started
-            await asyncio.sleep(0.1)
+            await self.pause(0.1)
         raise RuntimeError(f"the operator does not lead after {within} s; see {self._log}")
+
+    async def pause(self, seconds: float) -> None:
+        """Before it is asked for its metrics again: longer, the longer it runs, since an answer is
+        work that grows with its jobs, and Prometheus asks for two or four a minute."""
+        await asyncio.sleep(max(seconds, (time.monotonic() - self.started) / 20))
 
     def url(self, path: str) -> str:
         """Of its probes and metrics."""

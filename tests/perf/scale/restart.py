@@ -146,7 +146,7 @@ async def start(jobs: int) -> Start:
                 await asking
             if time.monotonic() > operator.started + 600:
                 raise TimeoutError(f"the operator has not looked at {jobs} jobs within 600 s")
-            await asyncio.sleep(0.5)
+            await operator.pause(0.5)
         seconds, cpu = time.monotonic() - operator.started, operator.cpu_seconds
         await asyncio.sleep(QUIET_SECONDS)
         memory, writes = operator.peak_mebibytes, await operator.requests()

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lepton_operator.app import controller, main
+from lepton_operator.app import controller, garbage, main
 from lepton_operator.app.options import Options
 
 
@@ -25,6 +25,6 @@ def test_threads_take_turns_quickly_and_garbage_is_looked_for_seldom(
     finally:
         sys.setswitchinterval(before[0])
         gc.set_threshold(*before[1])
-    assert found == pytest.approx([main.SWITCH_SECONDS, main.GARBAGE_AFTER])
+    assert found == pytest.approx([main.SWITCH_SECONDS, garbage.YOUNG])
     assert found[0] < before[0]
     assert found[1] > before[1][0]
