@@ -82,7 +82,9 @@ class Buildah:
             return output(
                 ["buildah", "inspect", "--type", "image", "--format", "{{.FromImageID}}", image]
             ).strip()
-        except BuildError:
+        except BuildError as why:
+            if "not known" not in str(why):
+                raise  # a full disk, say, where it can't even read what it has
             return None
 
     def remove(self, identity: str) -> None:
