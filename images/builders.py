@@ -97,7 +97,8 @@ class Buildah:
         return output(["buildah", "images", "--format", "{{.Size}}", image]).strip()
 
     def save(self, image: str) -> list[str]:
-        return ["buildah", "push", "--quiet", image, "docker-archive:/dev/stdout"]
+        # /dev/stdout, where it is missing, would be made as a file of that name.
+        return ["buildah", "push", "--quiet", image, "docker-archive:/proc/self/fd/1"]
 
     def run(self, image: str, command: Sequence[str]) -> str:
         container = output(["buildah", "from", "--pull-never", image]).strip()
