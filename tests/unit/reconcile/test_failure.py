@@ -311,11 +311,14 @@ NODES_FAULT = (
     "",
 )
 TASK = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/worker"
+CONTAINER = "/var/lib/containerd/io.containerd.grpc.v1.cri/containers/0123"
 FULL_NODE = (
     f'failed to create containerd task: {CREATE}{INIT}error mounting "/var/lib/containerd/x/hosts"'
     f' to rootfs at "/etc/hosts": open {TASK}/rootfs/etc/hosts: no space left on device: unknown',
     f'{CREATE}{INIT}exec: "/usr/bin/python3": stat /usr/bin/python3: input/output error: unknown',
     f'{CREATE}{INIT}chdir to cwd ("/work") set in config.json failed: stale NFS file handle',
+    f'failed to update container "0123" state: failed to checkpoint status to "{CONTAINER}/status":'
+    f" write {CONTAINER}/.tmp-status859426992: no space left on device",
     "failed to start shim: open /dev/null: too many open files: unknown",
     "failed to start shim: fork/exec /usr/bin/containerd-shim-runc-v2: resource temporarily"
     " unavailable: unknown",
@@ -444,6 +447,11 @@ def test_a_container_that_is_being_made_is_no_failure_however_long_it_takes():
 
 SYNC = "failed to sync secret cache: timed out waiting for the condition"
 NO_HOSTS = "write /var/lib/kubelet/pods/0123/etc-hosts: no space left on device"
+NO_SNAPSHOT = (
+    "failed to create containerd container: failed to create prepare snapshot dir: mkdir"
+    " /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1/fs: no space left on"
+    " device"
+)
 SUBPATH = 'failed to prepare subPath for volumeMount "data" of container "worker"'
 
 
@@ -454,6 +462,7 @@ SUBPATH = 'failed to prepare subPath for volumeMount "data" of container "worker
         ("CreateContainerConfigError", SYNC, 600, FailureClass.INFRASTRUCTURE),
         ("CreateContainerConfigError", NO_HOSTS, 60, FailureClass.INFRASTRUCTURE),
         ("CreateContainerConfigError", SUBPATH, 60, FailureClass.INFRASTRUCTURE),
+        ("CreateContainerError", NO_SNAPSHOT, 60, FailureClass.INFRASTRUCTURE),
         ("RunContainerError", FULL_NODE[0], 60, FailureClass.INFRASTRUCTURE),
         ("CreateContainerError", FULL_NODE[1], 60, FailureClass.INFRASTRUCTURE),
         ("CreateContainerError", COMMANDS_FAULT[3], 60, FailureClass.INVALID),
