@@ -449,8 +449,8 @@ SYNC = "failed to sync secret cache: timed out waiting for the condition"
 NO_HOSTS = "write /var/lib/kubelet/pods/0123/etc-hosts: no space left on device"
 NO_SNAPSHOT = (
     "failed to create containerd container: failed to create prepare snapshot dir: mkdir"
-    " /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1/fs: no space left on"
-    " device"
+    " /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1/fs: no space left"
+    " on device"
 )
 SUBPATH = 'failed to prepare subPath for volumeMount "data" of container "worker"'
 
