@@ -14,19 +14,19 @@ CLUSTER_GOALS = {"demo", "test", "test-e2e", "install", "test-faults", "test-fau
 
 @dataclass(frozen=True)
 class Need:
-    """What is going to be written below a folder, in GiB."""
+    """What a step is going to write below a folder, in GiB."""
 
+    step: str
     folder: Path
-    what: str
     stays: float
     meanwhile: float = 0.0
-    """Gone again before the next begins, so of these the largest counts."""
+    """Gone again before the next step begins."""
 
     @property
-    def size(self) -> str:
+    def line(self) -> str:
         """In words."""
         passing = f" and {self.meanwhile:.1f} for a time" if self.meanwhile else ""
-        return f"{self.stays:.1f} GiB{passing}"
+        return f"  {self.step}: {self.stays:.1f} GiB{passing} in {self.folder}"
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,28 @@ class Disk:
 
 
 def shortage(needs: Sequence[Need], disks: Mapping[Path, Disk]) -> str | None:
-    """What is missing on which of the disks, given by the needs' folders; None if nothing is."""
+    """What is missing on which of the disks, given by the needs' folders; None if nothing is. Needs
+    come in the order of their steps."""
     short = []
     for device, disk in {disk.device: disk for disk in disks.values()}.items():
         here = [need for need in needs if disks[need.folder].device == device]
-        wanted = sum(need.stays for need in here) + max(need.meanwhile for need in here)
+        wanted = stay = 0.0
+        for step in dict.fromkeys(need.step for need in here):
+            stay += sum(need.stays for need in here if need.step == step)
+            passing = sum(need.meanwhile for need in here if need.step == step)
+            wanted = max(wanted, stay + passing)
         if disk.free < wanted:
             short.append(f"{wanted:.1f} GiB of disk are needed where {disk.free:.1f} are free:")
-            short += [f"  {need.size}  {need.folder} ({need.what})" for need in here]
+            short += [need.line for need in here]
     return "\n".join(short) if short else None
 
 
 def missing(*, cluster: bool, tests: bool) -> list[Need]:
-    """What is not there yet. A folder's size is what `du` says after a `make test`; what is needed
-    for a time, by how much `df` said was free at the least."""
+    """What is not there yet.
+
+    Measured in November 2026, with torch 2.11: what stays by `du` after a `make test`, what goes
+    again by `df` every second, with a disk for each of the folders.
+    """
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     temporary = Path(os.environ.get("TMPDIR", "/var/tmp"))
     needs = []
@@ -61,26 +69,27 @@ def missing(*, cluster: bool, tests: bool) -> list[Need]:
         cached = any(uv.glob("archive-v*/*/torch"))
         linked = disk_of(uv).device == disk_of(ROOT).device
         if not (cached and linked):
-            needs.append(Need(ROOT / ".venv", "Python packages", 6.0))
+            needs.append(Need("Python packages", ROOT / ".venv", 6.0))
         if not (cached or linked):
-            needs.append(Need(uv, "their cache", 6.0))
+            needs.append(Need("Python packages", uv, 6.0))
     if not cluster or EXISTING:
         return needs
     if not any((caches / "lepton" / "cluster").glob("binaries-*")):
-        needs.append(Need(caches / "lepton", "Kubernetes and its build", 0.7, 8.0))
+        needs.append(Need("Kubernetes", caches / "lepton", 0.7, 7.3))
     storage, index = Path("/var/lib/containers"), "storage/overlay-images/images.json"
     if shutil.which("docker") and not shutil.which("buildah"):
         storage, index = Path("/var/lib/docker"), "image/overlay2/repositories.json"
-    built = _says(storage / index, "lepton/trainer:dev")
-    if not built:
-        needs.append(Need(storage, "images, as built", 6.3, 6.0))
-    repositories = ROOT / ".cluster" / "registry" / "docker" / "registry" / "v2" / "repositories"
-    pushed = (repositories / "lepton" / "trainer").exists()
-    if not pushed:
-        needs.append(Need(ROOT / ".cluster", "images, as pushed and unpacked", 9.0))
-    needs.append(Need(ROOT / ".cluster", "what tests leave there", 1.0))
-    if tests or not (built and pushed):
-        needs.append(Need(temporary, "copies of layers", 0.0, 5.5))
+    if not _says(storage / index, "lepton/trainer:dev"):
+        # torch's layer, as it is committed: twice here and twice there.
+        needs.append(Need("building the images", storage, 6.2, 5.6))
+        needs.append(Need("building the images", temporary, 0.0, 11.0))
+    state = ROOT / ".cluster"
+    if not (state / "registry/docker/registry/v2/repositories/lepton/trainer").exists():
+        needs.append(Need("pushing the images", state, 9.0))
+        needs.append(Need("pushing the images", temporary, 0.0, 5.5))
+    needs.append(Need("what runs", state, 1.0))
+    if tests:
+        needs.append(Need("the check of the images", temporary, 0.0, 5.5))
     return needs
 
 

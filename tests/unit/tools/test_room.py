@@ -10,31 +10,39 @@ from steps import StepError
 
 CHECKOUT, STORAGE, TEMPORARY = Path("/work/.cluster"), Path("/var/lib/images"), Path("/var/tmp")
 NEEDS = (
-    Need(CHECKOUT, "pushed", 9.0),
-    Need(STORAGE, "built", 6.0, 4.0),
-    Need(TEMPORARY, "copies", 0.0, 5.0),
+    Need("build", STORAGE, 6.0, 4.0),
+    Need("build", TEMPORARY, 0.0, 10.0),
+    Need("push", CHECKOUT, 9.0),
+    Need("push", TEMPORARY, 0.0, 5.0),
 )
 
 
-def test_what_stays_on_one_disk_adds_up_and_of_what_comes_and_goes_the_largest_counts():
-    one = dict.fromkeys((CHECKOUT, STORAGE, TEMPORARY), Disk(1, 20.0))
-    assert shortage(NEEDS, one) is None
-    short = shortage(NEEDS, dict.fromkeys(one, Disk(1, 19.9)))
+@pytest.mark.parametrize(("pushed", "wanted"), [(9.0, 20.0), (12.0, 23.0)])
+def test_on_one_disk_what_stays_adds_up_and_what_goes_again_counts_while_it_is_there(
+    pushed: float, wanted: float
+):
+    needs = (*NEEDS[:2], Need("push", CHECKOUT, pushed), NEEDS[3])
+    one = dict.fromkeys((CHECKOUT, STORAGE, TEMPORARY), Disk(1, wanted))
+    assert shortage(needs, one) is None
+    short = shortage(needs, dict.fromkeys(one, Disk(1, wanted - 0.1)))
     assert short is not None
-    assert short.startswith("20.0 GiB of disk are needed where 19.9 are free:")
-    assert "  9.0 GiB  /work/.cluster (pushed)" in short
-    assert "  6.0 GiB and 4.0 for a time  /var/lib/images (built)" in short
-    assert len(short.splitlines()) == 4
+    assert short.splitlines() == [
+        f"{wanted} GiB of disk are needed where {wanted - 0.1:.1f} are free:",
+        "  build: 6.0 GiB and 4.0 for a time in /var/lib/images",
+        "  build: 0.0 GiB and 10.0 for a time in /var/tmp",
+        f"  push: {pushed} GiB in /work/.cluster",
+        "  push: 0.0 GiB and 5.0 for a time in /var/tmp",
+    ]
 
 
 def test_each_disk_has_to_have_room_for_what_is_its_own():
-    disks = {CHECKOUT: Disk(1, 9.0), STORAGE: Disk(2, 9.0), TEMPORARY: Disk(1, 13.0)}
-    short = shortage(NEEDS, disks)
-    assert short is not None
-    assert "14.0 GiB of disk are needed where" in short
-    assert "10.0 GiB of disk are needed where 9.0 are free:" in short
-    roomy = {CHECKOUT: Disk(1, 14.0), STORAGE: Disk(2, 10.0), TEMPORARY: Disk(1, 14.0)}
-    assert shortage(NEEDS, roomy) is None
+    enough = {CHECKOUT: Disk(1, 14.0), STORAGE: Disk(2, 10.0), TEMPORARY: Disk(1, 14.0)}
+    assert shortage(NEEDS, enough) is None
+    short = shortage(NEEDS, {**enough, STORAGE: Disk(2, 9.9)})
+    assert short == (
+        "10.0 GiB of disk are needed where 9.9 are free:\n"
+        "  build: 6.0 GiB and 4.0 for a time in /var/lib/images"
+    )
     assert shortage((), {}) is None
 
 
@@ -56,6 +64,6 @@ def test_what_is_there_is_not_needed_again(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_too_little_room_ends_the_step_with_what_to_do(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(room, "missing", lambda **_: [Need(Path("/no/such/folder"), "much", 1e9)])
-    with pytest.raises(StepError, match=r"(?s)/no/such/folder \(much\).*make room, or move"):
+    monkeypatch.setattr(room, "missing", lambda **_: [Need("much", Path("/no/such/folder"), 1e9)])
+    with pytest.raises(StepError, match=r"(?s)in /no/such/folder.*make room, or move"):
         room.check()
