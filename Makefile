@@ -59,7 +59,7 @@ clean: cluster-down  ## remove what the targets made, but for the caches outside
 	@rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .venv/ready: requirements/dev.txt requirements/bootstrap.txt pyproject.toml tools/setup
-	@tools/setup
+	@tools/setup $(MAKECMDGOALS)
 
 test-faults: .venv/ready  ## the fault campaign, row by row: docs/reliability.md; TESTS= narrows it
 	@$(PYTHON) tools/faults.py -m "not long" $(if $(TESTS),-k "$(TESTS)")

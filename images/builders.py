@@ -82,7 +82,9 @@ class Buildah:
             return output(
                 ["buildah", "inspect", "--type", "image", "--format", "{{.FromImageID}}", image]
             ).strip()
-        except BuildError:
+        except BuildError as why:
+            if "not known" not in str(why):
+                raise  # a full disk, say, where it can't even read what it has
             return None
 
     def remove(self, identity: str) -> None:
@@ -95,7 +97,8 @@ class Buildah:
         return output(["buildah", "images", "--format", "{{.Size}}", image]).strip()
 
     def save(self, image: str) -> list[str]:
-        return ["buildah", "push", "--quiet", image, "docker-archive:/dev/stdout"]
+        # /dev/stdout, where it is missing, would be made as a file of that name.
+        return ["buildah", "push", "--quiet", image, "docker-archive:/proc/self/fd/1"]
 
     def run(self, image: str, command: Sequence[str]) -> str:
         container = output(["buildah", "from", "--pull-never", image]).strip()

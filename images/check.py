@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
@@ -80,12 +82,25 @@ def complaints(builder: Builder, image: str, name: str) -> list[str]:
 
 
 def read(command: list[str]) -> Contents:
-    """Reads an image archive as it streams out of the builder; nothing is written to disk."""
+    """Reads an image archive as it streams out of the builder.
+
+    buildah copies each layer to the disk first, and leaves what it has when it fails (1.28 does):
+    that goes into a folder which is removed. Raises BuildError with what the builder says.
+    """
     contents = Contents()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    with process:
+    unreadable: tarfile.TarError | None = None
+    # Where buildah puts such files itself: /tmp may be in memory.
+    with (
+        tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as folder,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "TMPDIR": folder},
+        ) as process,
+    ):
+        assert process.stdout is not None
+        assert process.stderr is not None
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
                 for member in archive:
@@ -93,8 +108,15 @@ def read(command: list[str]) -> Contents:
                     if file is not None:
                         _read_part(file, contents)
         except tarfile.TarError as why:
-            process.kill()
-            raise BuildError(f"{' '.join(command)}: {why}: {process.stderr.read()!r}") from None
+            unreadable = why
+        # Or else its own end would be a broken pipe.
+        while process.stdout.read(1 << 20):
+            pass
+        said = process.stderr.read().decode(errors="replace").strip()[-2000:]
+    if process.returncode:
+        raise BuildError(f"{' '.join(command)}: {said or f'exit code {process.returncode}'}")
+    if unreadable is not None:
+        raise BuildError(f"{' '.join(command)}: {unreadable}")
     if not contents.config or not contents.paths:
         raise BuildError(f"{' '.join(command)}: no image configuration and layers in its output")
     return contents

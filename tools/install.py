@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import room
 from steps import EXISTING, ROOT, StepError, kubectl, python, run, say
 
 NAMESPACE = "lepton-system"
@@ -52,6 +53,7 @@ def pushed(image: str) -> str:
 
 def install() -> None:
     """Bring everything up to date."""
+    room.check()
     if EXISTING:
         say("using the existing cluster: " + kubectl("config", "current-context").strip())
     else:

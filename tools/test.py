@@ -7,12 +7,14 @@ import subprocess
 import sys
 
 import install
+import room
 from lint import lint
 from steps import ROOT, StepError, environment, say, stopped_afterwards
 
 
 def main() -> int:
     """Returns pytest's exit code."""
+    room.check(tests=True)
     say("lint")
     lint()
     with stopped_afterwards():

@@ -34,7 +34,7 @@ def test_a_rule_fails_the_job_at_its_exit_code_though_restarts_are_left(jobs):
     assert "failurePolicy.rules[0] says Fail" in failed(status)["message"]
     assert status["restarts"] == 0
     (attempt,) = status["attempts"]
-    assert (attempt["class"], attempt["exitCode"]) == ("Application", 3)
+    assert (attempt["class"], attempt["exitCode"]) == ("Application", 3), attempt
 
 
 def test_a_free_restart_does_not_cost_the_budget(jobs):
@@ -64,7 +64,7 @@ def test_a_rank_that_fails_at_the_same_step_again_and_again_is_not_restarted_for
     status = jobs.finished("again")
     assert failed(status)["reason"] == "RepeatedFailure"
     assert "rank 1 failed at step 5 in 3 attempts" in failed(status)["message"]
-    assert [(a["rank"], a["step"]) for a in status["attempts"]] == [(1, 5)] * 3
+    assert [(a["rank"], a["step"]) for a in status["attempts"]] == [(1, 5)] * 3, status["attempts"]
     events = jobs.items("events")
     assert any("in 2 attempts" in event["message"] for event in events)
 
@@ -89,7 +89,7 @@ def test_memory_grows_after_running_out_of_it_as_far_as_the_namespace_allows(job
         failurePolicy={"maxRestarts": 1, "backoffSeconds": 1, "growMemoryBy": "100%"},
     )
     status = jobs.finished("hungry")
-    assert [a["class"] for a in status["attempts"]] == ["OutOfMemory"] * 2
+    assert [a["class"] for a in status["attempts"]] == ["OutOfMemory"] * 2, status["attempts"]
     assert status["memory"] == "192Mi"
     events = jobs.items("events")
     assert any("192Mi of memory instead of 256Mi" in event["message"] for event in events)

@@ -27,10 +27,10 @@ def test_an_error_in_rank_1_is_told_with_rank_exit_code_and_last_line(jobs):
     )
     status = jobs.finished("raises")
     assert status["phase"] == "Failed"
-    assert status["restarts"] == 1
-    assert [a["number"] for a in status["attempts"]] == [1, 2]
+    assert status["restarts"] == 1, status["attempts"]
+    assert [a["number"] for a in status["attempts"]] == [1, 2], status["attempts"]
     for attempt in status["attempts"]:
-        assert attempt["class"] == "Application"
+        assert attempt["class"] == "Application", attempt
         assert attempt["rank"] == 1
         assert attempt["exitCode"] == 1
         assert attempt["node"]
@@ -69,7 +69,7 @@ def test_torchrun_starts_a_process_for_each_gpu_and_its_last_line_is_told_not_to
     assert status["phase"] == "Failed"
     (attempt,) = status["attempts"]
     assert "RuntimeError: rank 1 of 2 has no data, 3 in all" in attempt["message"]
-    assert (attempt["rank"], attempt["exitCode"]) == (1, 1)
+    assert (attempt["rank"], attempt["exitCode"]) == (1, 1), attempt
 
 
 def test_an_image_that_does_not_exist_fails_the_job_with_the_reason(jobs):
@@ -130,9 +130,9 @@ def test_a_pod_deleted_by_hand_is_made_up_for_from_the_last_checkpoint(jobs):
         "goes on",
         lambda s: s["phase"] == "Running" and s["progress"].get("step", 0) > reached,
     )
-    assert status["restarts"] == 1
+    assert status["restarts"] == 1, status["attempts"]
     (attempt,) = status["attempts"]
-    assert attempt["class"] == "Infrastructure"
+    assert attempt["class"] == "Infrastructure", attempt
     assert "resum" in first_worker_log(jobs, "kept", attempt=2)
 
 
@@ -186,7 +186,7 @@ def test_a_pod_that_is_evicted_or_preempted_is_made_up_for_for_free(jobs, kubect
     )
     assert [(a["class"], a["reason"]) for a in status["attempts"]] == [
         ("Infrastructure", "Evicted"), ("Infrastructure", "Preempted"),
-    ]  # fmt: skip
+    ], status["attempts"]  # fmt: skip
     first, second = (attempt["message"] for attempt in status["attempts"])
     assert "the pod of rank 0 on node-1 was evicted to drain its node" in first
     assert "the pod of rank 0 on node-1 was preempted by the scheduler" in second

@@ -129,3 +129,21 @@ def test_something_that_is_no_image_is_an_error(check: ModuleType, tmp_path: Pat
         pass
     with pytest.raises(Exception, match="no image configuration"):
         check.read(["cat", str(tmp_path / "empty.tar")])
+
+
+def test_what_the_builder_says_when_it_fails_is_told_and_what_it_leaves_is_removed(
+    check: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = archive(tmp_path / "image.tar", CLEAN)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    full = (
+        "echo layer >$TMPDIR/1; head -c 3000 $0; echo write: no space left on device >&2; exit 125"
+    )
+    with pytest.raises(Exception, match="write: no space left on device"):
+        check.read(["sh", "-c", full, str(image)])
+    # Nothing at all, as where the first layer finds no room.
+    with pytest.raises(Exception, match="write: no space left on device"):
+        check.read(["sh", "-c", full, "/dev/null"])
+    assert list(temporary.iterdir()) == []

@@ -104,8 +104,8 @@ def test_an_error_of_ones_own_environment_in_rank_1_names_rank_line_and_place(jo
     status = jobs.finished("breaks")
     assert status["phase"] == "Failed"
     (attempt,) = status["attempts"]
-    assert attempt["class"] == "Application"
-    assert (attempt["rank"], attempt["exitCode"]) == (1, 1)
+    assert attempt["class"] == "Application", attempt
+    assert (attempt["rank"], attempt["exitCode"]) == (1, 1), attempt
     assert "LookupError: the line has no field here" in attempt["message"]
     assert "mine.py" in attempt["message"]
 
@@ -135,7 +135,7 @@ def test_whichever_worker_is_killed_no_more_than_a_checkpoint_interval_is_lost(j
     told = [
         (attempt["class"], attempt["rank"], attempt["exitCode"]) for attempt in status["attempts"]
     ]
-    assert told == [("Application", 1, 9), ("Application", 0, 9)]
+    assert told == [("Application", 1, 9), ("Application", 0, 9)], status["attempts"]
     begun = 0
     for attempt in (2, 3):
         selector = f"training.lepton.ai/job-name=killed,training.lepton.ai/attempt={attempt}"

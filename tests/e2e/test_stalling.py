@@ -34,7 +34,7 @@ def test_a_program_that_hangs_is_given_up_and_started_again(jobs):
     assert failed(status)["reason"] == "MaxRestartsExceeded"
     assert [(a["class"], a["reason"], a["step"]) for a in status["attempts"]] == [
         ("Stalled", "NoProgress", 5)
-    ] * 2
+    ] * 2, status["attempts"]
     assert "the last one was 5" in failed(status)["message"]
     assert condition(status, "Stalled") == "True"
     assert "NoProgress" in reasons(jobs)
@@ -51,7 +51,7 @@ def test_a_loss_that_turns_nan_ends_the_job_as_its_rule_says(jobs):
     status = jobs.finished("nan")
     assert failed(status)["reason"] == "FailedByRule"
     (attempt,) = status["attempts"]
-    assert (attempt["class"], attempt["reason"]) == ("Stalled", "NonFiniteMetrics")
+    assert (attempt["class"], attempt["reason"]) == ("Stalled", "NonFiniteMetrics"), attempt
     assert "loss is not finite any more" in attempt["message"]
     assert "NonFiniteMetrics" in reasons(jobs)
 

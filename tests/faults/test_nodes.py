@@ -45,7 +45,7 @@ async def test_row_18_a_job_whose_node_dies_goes_on_when_there_is_one_again(
         os.kill(kubelet, signal.SIGSTOP)
         await here.until("another attempt is counted", lambda: stage.attempt == 2)
         (ended,) = stage.status["attempts"]
-        assert ended["class"] == "Infrastructure"
+        assert ended["class"] == "Infrastructure", ended
         assert ended["reason"] in ("NodeLost", "Evicted")
         await here.until(
             "the lost pod is given up",

@@ -124,7 +124,17 @@ REFUSED = (
     r"not found|does not exist|(manifest|name) unknown|invalid reference|no longer supported"
     r"|(?<!permission )denied|unauthorized|forbidden|signature ?validation"
 )
+NODES_ERROR = (
+    r"no space left on device|disk quota exceeded|input/output error|read-only file system"
+    r"|too many open files|resource temporarily unavailable|cannot allocate memory"
+    r"|stale (nfs )?file handle"
+)
+"""Errors of the system (errno(3)) that no name in a specification brings about, but a node that is
+full or whose disk is broken. Before all that is the user's: the kubelet and the runtime tell them
+in one line with the name of the command or of the image."""
 NOT_SYNCED = r"failed to sync|timed out|not yet been read"
+CAUSE_WITHHELD = r"failed to (create|prepare) subpath"
+"""The kubelet keeps to itself what the node's file system answered."""
 KILLED_BY_ITS_LIMIT = r"oom-killed"
 STILL_AT_IT = r"deadline exceeded|is reserved for"
 BROKEN_NODE = (
@@ -164,17 +174,21 @@ _IMAGE, _START = Reason.IMAGE_PULL_FAILED, Reason.CONTAINER_CANNOT_START
 OBSTACLES = (
     Obstacle(BAD_NAME, ANYTHING, _INVALID, _IMAGE, AT_ONCE),
     Obstacle(NEVER_PULLED, ANYTHING, _INVALID, _IMAGE, TRANSIENT_GRACE),
+    Obstacle(PULL, NODES_ERROR, _INFRASTRUCTURE, _IMAGE, TRANSIENT_GRACE),
     Obstacle(PULL, NO_SUCH_REGISTRY, _INVALID, _IMAGE, TRANSIENT_GRACE),
     Obstacle(PULL, NO_ANSWER, _INFRASTRUCTURE, _IMAGE, TRANSIENT_GRACE),
     Obstacle(PULL, REFUSED, _INVALID, _IMAGE, STARTUP_GRACE),
     Obstacle(PULL, ANYTHING, _INFRASTRUCTURE, _IMAGE, TRANSIENT_GRACE),
     Obstacle(CONFIGURATION, NOT_SYNCED, _INFRASTRUCTURE, _START, TRANSIENT_GRACE),
+    Obstacle(
+        CONFIGURATION, f"{NODES_ERROR}|{CAUSE_WITHHELD}", _INFRASTRUCTURE, _START, STARTUP_GRACE
+    ),
     Obstacle(CONFIGURATION, ANYTHING, _INVALID, _START, STARTUP_GRACE),
     Obstacle(
         START, KILLED_BY_ITS_LIMIT, FailureClass.OUT_OF_MEMORY, Reason.OUT_OF_MEMORY, STARTUP_GRACE
     ),
     Obstacle(START, STILL_AT_IT, _INFRASTRUCTURE, _START, TRANSIENT_GRACE),
-    Obstacle(START, BROKEN_NODE, _INFRASTRUCTURE, _START, STARTUP_GRACE),
+    Obstacle(START, f"{NODES_ERROR}|{BROKEN_NODE}", _INFRASTRUCTURE, _START, STARTUP_GRACE),
     Obstacle(START, COMMAND_OR_IMAGE, _INVALID, _START, STARTUP_GRACE),
     Obstacle(START, ANYTHING, _INFRASTRUCTURE, _START, STARTUP_GRACE),
 )

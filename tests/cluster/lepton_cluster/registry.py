@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from urllib.error import HTTPError, URLError
@@ -92,14 +93,17 @@ def _tool_that_has(image: str) -> str:
 
 
 def _push_with_buildah(image: str, server: str, name: str) -> None:
-    _check(
-        [
-            "buildah", "push", "--quiet", "--tls-verify=false", "--format=oci",
-            # Several times as fast as gzip at the same size.
-            "--compression-format=zstd",
-            image, f"docker://{server}/{name}",
-        ]
-    )  # fmt: skip
+    # It copies each layer to the disk first, and leaves what it has when it fails.
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
+        _check(
+            [
+                "buildah", "push", "--quiet", "--tls-verify=false", "--format=oci",
+                # Several times as fast as gzip at the same size.
+                "--compression-format=zstd",
+                image, f"docker://{server}/{name}",
+            ],
+            TMPDIR=folder,
+        )  # fmt: skip
 
 
 def _push_with_docker(layout: Layout, image: str, address: str, name: str) -> None:
@@ -113,9 +117,9 @@ def _push_with_docker(layout: Layout, image: str, address: str, name: str) -> No
             subprocess.run(["docker", "rmi", alias], capture_output=True, check=False)
 
 
-def _check(command: list[str]) -> None:
+def _check(command: list[str], **settings: str) -> None:
     # The registry is next door, whatever proxy the host's user has.
-    environment = os.environ | {"NO_PROXY": "*", "no_proxy": "*"}
+    environment = os.environ | {"NO_PROXY": "*", "no_proxy": "*"} | settings
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ClusterError(f"`{' '.join(command)}` failed:\n{done.stderr.strip()[-1500:]}")

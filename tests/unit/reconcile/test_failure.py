@@ -310,6 +310,19 @@ NODES_FAULT = (
     'sandbox container "0123" is not running',
     "",
 )
+TASK = "/run/containerd/io.containerd.runtime.v2.task/k8s.io/worker"
+CONTAINER = "/var/lib/containerd/io.containerd.grpc.v1.cri/containers/0123"
+FULL_NODE = (
+    f'failed to create containerd task: {CREATE}{INIT}error mounting "/var/lib/containerd/x/hosts"'
+    f' to rootfs at "/etc/hosts": open {TASK}/rootfs/etc/hosts: no space left on device: unknown',
+    f'{CREATE}{INIT}exec: "/usr/bin/python3": stat /usr/bin/python3: input/output error: unknown',
+    f'{CREATE}{INIT}chdir to cwd ("/work") set in config.json failed: stale NFS file handle',
+    f'failed to update container "0123" state: failed to checkpoint status to "{CONTAINER}/status":'
+    f" write {CONTAINER}/.tmp-status859426992: no space left on device",
+    "failed to start shim: open /dev/null: too many open files: unknown",
+    "failed to start shim: fork/exec /usr/bin/containerd-shim-runc-v2: resource temporarily"
+    " unavailable: unknown",
+)
 COMMANDS_FAULT = (
     'exec: "/no/such": no such file or directory',
     f'{CREATE}{INIT}exec: "trian": executable file not found in $PATH: unknown',
@@ -333,7 +346,7 @@ def test_a_container_whose_command_or_image_can_not_run_is_invalid(state, messag
     assert message in failure.message
 
 
-@pytest.mark.parametrize("message", NODES_FAULT)
+@pytest.mark.parametrize("message", NODES_FAULT + FULL_NODE)
 def test_a_container_that_its_node_can_not_start_is_an_interruption(message):
     never_ran = {"termination_reason": "StartError", "termination_message": message}
     failure = find(ended(0, code=128, **never_ran), pod(1))
@@ -377,6 +390,7 @@ def waiting_for(reason, message, seconds, rank=0):
 RESOLVE = 'failed to pull and unpack image "x:1": failed to resolve reference "x:1": '
 HEAD = "unexpected status from HEAD request to https://x:5000/v2/x/manifests/1: "
 BACK_OFF = 'Back-off pulling image "x:1"'
+BLOB = "/var/lib/containerd/io.containerd.content.v1.content/ingest/0123/data"
 
 
 @pytest.mark.parametrize(
@@ -411,7 +425,8 @@ def test_an_image_that_can_not_be_had_is_invalid_once_it_had_time_to_appear(
         ("ErrImagePull", f"{RESOLVE}dial tcp 10.0.0.1:443: connect: permission denied"),
         ("ErrImagePull", f"{RESOLVE}{HEAD}503 Service Unavailable"),
         ("ErrImagePull", f"{HEAD}429 Too Many Requests: toomanyrequests: access denied for now"),
-        ("ErrImagePull", "failed to write: no space left on device"),
+        ("ErrImagePull", f"failed to copy: write {BLOB}: no space left on device"),
+        ("ErrImagePull", f"mkdir {BLOB}: read-only file system: content digest x: not found"),
         ("ErrImagePull", "mkdir /var/lib/containerd/x: permission denied"),
         ("ErrImagePull", "failed to prepare extraction snapshot: parent does not exist: not found"),
         ("ImagePullBackOff", BACK_OFF),
@@ -431,6 +446,13 @@ def test_a_container_that_is_being_made_is_no_failure_however_long_it_takes():
 
 
 SYNC = "failed to sync secret cache: timed out waiting for the condition"
+NO_HOSTS = "write /var/lib/kubelet/pods/0123/etc-hosts: no space left on device"
+NO_SNAPSHOT = (
+    "failed to create containerd container: failed to create prepare snapshot dir: mkdir"
+    " /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1/fs: no space left"
+    " on device"
+)
+SUBPATH = 'failed to prepare subPath for volumeMount "data" of container "worker"'
 
 
 @pytest.mark.parametrize(
@@ -438,6 +460,11 @@ SYNC = "failed to sync secret cache: timed out waiting for the condition"
     [
         ("CreateContainerConfigError", 'secret "token" not found', 60, FailureClass.INVALID),
         ("CreateContainerConfigError", SYNC, 600, FailureClass.INFRASTRUCTURE),
+        ("CreateContainerConfigError", NO_HOSTS, 60, FailureClass.INFRASTRUCTURE),
+        ("CreateContainerConfigError", SUBPATH, 60, FailureClass.INFRASTRUCTURE),
+        ("CreateContainerError", NO_SNAPSHOT, 60, FailureClass.INFRASTRUCTURE),
+        ("RunContainerError", FULL_NODE[0], 60, FailureClass.INFRASTRUCTURE),
+        ("CreateContainerError", FULL_NODE[1], 60, FailureClass.INFRASTRUCTURE),
         ("CreateContainerError", COMMANDS_FAULT[3], 60, FailureClass.INVALID),
         ("CreateContainerError", NODES_FAULT[3], 60, FailureClass.INFRASTRUCTURE),
         ("RunContainerError", NODES_FAULT[0], 60, FailureClass.INFRASTRUCTURE),
