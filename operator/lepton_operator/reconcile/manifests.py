@@ -105,13 +105,11 @@ def service(job: TrainingJob) -> Manifest:
 def endpoint_slices(
     job: TrainingJob, batch: JobView, pods: Iterable[PodView]
 ) -> tuple[Manifest, ...]:
-    """Where the workers' names lead, once all pods of this batch Job have addresses. A Job of one
-    worker has no names."""
-    if batch.workers == 1:
-        return ()
+    """Where the workers' names lead, once all pods of this batch Job have addresses."""
     found = []
-    for number, body in enumerate(addresses.slices(batch.name, batch.workers, pods)):
-        metadata = _metadata(job, f"{job.name}-{number}" if number else job.name)
+    bodies = addresses.slices(batch.name, batch.workers, pods)
+    for name, body in zip(addresses.slice_names(job.name, batch.workers), bodies, strict=False):
+        metadata = _metadata(job, name)
         metadata["labels"] |= addresses.slice_labels(job.name)
         manifest = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice"}
         found.append(_finished(job, {**manifest, "metadata": metadata, **body}))
