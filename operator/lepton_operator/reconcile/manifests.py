@@ -2,9 +2,10 @@
 claim."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import orjson
 
 from lepton.spec.agent import AgentSpec
 from lepton.spec.environment import EnvironmentSpec
@@ -50,8 +51,8 @@ GPU_RESOURCE_PREFIXES = ("nvidia.com/mig-", "huawei.com/Ascend")
 
 def digest(manifest: Mapping[str, Any]) -> str:
     """16 hexadecimal digits that tell one manifest from another; order of keys is no matter."""
-    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    canonical = orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).hexdigest()[:16]
 
 
 def job_name(job: TrainingJob, attempt: int) -> str:
