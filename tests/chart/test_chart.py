@@ -151,7 +151,7 @@ def test_the_operator_changes_only_what_it_owns(render: Render) -> None:
         "training.lepton.ai/leptontrainingjobs/finalizers": {"update"},
         "batch/jobs": {"create", "patch", "delete"},
         "/services": {"create", "patch", "delete"},
-        "discovery.k8s.io/endpointslices": {"create", "patch"},
+        "discovery.k8s.io/endpointslices": {"create", "patch", "delete"},
         "/persistentvolumeclaims": {"create", "delete"},
         "networking.k8s.io/networkpolicies": {"create", "patch"},
         "scheduling.k8s.io/podgroups": {"create", "delete"},

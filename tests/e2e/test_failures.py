@@ -119,7 +119,7 @@ def test_a_pod_deleted_by_hand_is_made_up_for_from_the_last_checkpoint(jobs):
     jobs.until("kept", "is under way", lambda s: (s.get("progress") or {}).get("step"))
     until(
         "a checkpoint is written",
-        lambda: "checkpoint" in first_worker_files(jobs, "kept", attempt=1),
+        lambda: ".pt" in first_worker_files(jobs, "kept", attempt=1),
     )
     reached = jobs.status("kept")["progress"]["step"]
     pods = jobs.items("pods", "training.lepton.ai/job-name=kept")

@@ -85,20 +85,23 @@ class Caches:
         )
 
         def reflect(
-            resource: Resource, trim: Callable[[dict[str, Any]], Child]
+            resource: Resource,
+            trim: Callable[[dict[str, Any]], Child],
+            carry: Callable[[Child, Child], Child] | None = None,
         ) -> Reflector[Child]:
             return Reflector(
                 client,
                 resource,
                 trim,
                 index=owner_key,
+                carry=carry,
                 namespace=namespace,
                 label_selector=OURS,
                 on_change=self._child_changed,
             )
 
         self._jobs = reflect(JOBS, JobView.from_object)
-        self._pods = reflect(PODS, PodView.from_object)
+        self._pods = reflect(PODS, PodView.from_object, PodView.carry)
         self._services = reflect(SERVICES, PlainView.from_object)
         self._slices = reflect(SLICES, PlainView.from_object)
         self._claims = reflect(CLAIMS, PlainView.from_object)

@@ -39,8 +39,8 @@ FAILURES_UNTIL_LIST = 3
 class Reflector(Generic[T]):
     """Runs until cancelled; whatever fails is tried again, with the reason in `last_error`.
 
-    `trim` and `index` are the store's. `on_change(old, new)` is called for every change of a
-    trimmed item (an object that differs only in what was trimmed away is none), also for what a
+    `trim`, `index` and `carry` are the store's. `on_change(old, new)` is called for every change of
+    a trimmed item (an object that differs only in what was trimmed away is none), also for what a
     list shows to be gone. It must not block.
     """
 
@@ -54,11 +54,12 @@ class Reflector(Generic[T]):
         namespace: str | None = None,
         label_selector: str | None = None,
         index: Callable[[T], Hashable | None] | None = None,
+        carry: Callable[[T, T], T] | None = None,
         idle_seconds: float = IDLE_SECONDS,
         backoff: tuple[float, float] = BACKOFF,
     ) -> None:
         self.resource = resource
-        self.store: Store[T] = Store(trim, on_change, index)
+        self.store: Store[T] = Store(trim, on_change, index, carry)
         self.last_activity = time.monotonic()
         """When the server last said anything, on the monotonic clock."""
         self.last_error: str | None = None

@@ -42,6 +42,7 @@ class Store(Generic[T]):
 
     `trim` makes an item of an object as the API server sends it; it has to be pure. `index` says
     under which key `by_index` finds an item (None: under none); items must not change in place.
+    `carry(before, after)` is `after` with what only an earlier version of the same object shows.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class Store(Generic[T]):
         trim: Callable[[dict[str, Any]], T],
         on_change: Change[T],
         index: Callable[[T], Hashable | None] | None = None,
+        carry: Callable[[T, T], T] | None = None,
     ) -> None:
         self._trim = trim
         self._on_change = on_change
         self._index = index
+        self._carry = carry
         self._entries: dict[Key, _Entry] = {}
         self._groups: dict[Hashable, dict[Key, T]] = {}
         # Versions that our own writes made, while the watch has not shown the last of them yet.
@@ -99,7 +102,7 @@ class Store(Generic[T]):
             return
         if entry and (entry.uid, entry.version) == known:
             return
-        self._put(key, _Entry(*known, self._trim(raw)))
+        self._put(key, self._entry(key, known, self._trim(raw)))
         self._own[key] = (*self._own.get(key, ()), known.version)
 
     def deletion_response(
@@ -130,7 +133,7 @@ class Store(Generic[T]):
         entry = self._entries.get(key)
         own = self._own.get(key, ())
         if entry is None:
-            self._change(key, None, _Entry(*known, self._trim(raw)))
+            self._change(key, None, self._entry(key, known, self._trim(raw)))
         elif is_older(known.version, entry.version):
             if own and known.version not in own:
                 # Our answer jumped over a change that was not ours: somebody has to look at it.
@@ -138,7 +141,7 @@ class Store(Generic[T]):
         else:
             self._own.pop(key, None)
             if (entry.uid, entry.version) != known:
-                self._change(key, entry, _Entry(*known, self._trim(raw)))
+                self._change(key, entry, self._entry(key, known, self._trim(raw)))
 
     def delete(self, raw: Mapping[str, Any]) -> None:
         """Take in that an object was deleted, or does not match the selector any more.
@@ -184,7 +187,7 @@ class Store(Generic[T]):
         if item is UNREADABLE:
             return
         if before is None or (before.uid, before.version) != known:
-            self._change(key, before, _Entry(*known, item))
+            self._change(key, before, self._entry(key, known, item))
         elif own:
             self._notify(before.item, before.item)
 
@@ -210,6 +213,12 @@ class Store(Generic[T]):
         if gone is None:
             return False
         return gone in (FOR_GOOD, known.version) or is_older(known.version, gone)
+
+    def _entry(self, key: Key, known: Known, item: T) -> _Entry:
+        before = self._entries.get(key)
+        if self._carry and before and before.uid == known.uid:
+            item = self._carry(before.item, item)
+        return _Entry(*known, item)
 
     def _change(self, key: Key, before: _Entry | None, after: _Entry | None) -> None:
         """Put or remove, and tell it if something that is read has changed."""

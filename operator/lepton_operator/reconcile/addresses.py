@@ -42,6 +42,14 @@ def service_spec() -> Json:
     return {"clusterIP": "None", "ports": [{**port, "protocol": "TCP"}]}
 
 
+def slice_names(service: str, workers: int) -> list[str]:
+    """What the EndpointSlices of so many workers are called; a job of one has none. Names of jobs
+    have no dot, so none of these is another job's."""
+    if workers == 1:
+        return []
+    return [service, *(f"{service}.{n}" for n in range(1, -(-workers // LARGEST_SLICE)))]
+
+
 def slices(batch_job: str, workers: int, pods: Iterable[PodView]) -> list[Json]:
     """What the EndpointSlices hold beside their metadata; none until every worker of this batch
     Job has an address. A worker is reached before it is ready: that it waits for its peers may be

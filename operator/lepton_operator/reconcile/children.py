@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from lepton_operator.api import names
 from lepton_operator.api.job import TrainingJob
-from lepton_operator.reconcile import manifests
+from lepton_operator.reconcile import addresses, manifests
 from lepton_operator.reconcile.manifests import Manifest
 from lepton_operator.reconcile.observed import ChildView, JobView, Observed
 from lepton_operator.reconcile.plan import Deletion
@@ -91,6 +91,20 @@ def groups_without_job(job: TrainingJob, observed: Observed) -> tuple[Deletion, 
         Deletion("PodGroup", view.name, view.uid, view.api_version)
         for view in sorted(observed.groups, key=lambda view: view.name)
         if view.owner_uid == job.uid and not view.deleting and view.name not in there
+    )
+
+
+def superseded_slices(situation: Situation) -> tuple[Deletion, ...]:
+    """Slices that the current attempt, which has fewer workers than one before, has no addresses
+    for. It writes the others anew."""
+    current = situation.current_job
+    if current is None:
+        return ()
+    wanted = addresses.slice_names(situation.job.name, current.workers)
+    return tuple(
+        Deletion("EndpointSlice", view.name, view.uid)
+        for view in sorted(situation.observed.slices, key=lambda view: view.name)
+        if view.owner_uid == situation.job.uid and not view.deleting and view.name not in wanted
     )
 
 

@@ -245,7 +245,11 @@ def keep_running(
         status,
         create=children.missing(situation, with_job=False),
         apply=(*((change,) if change is not None else ()), *children.outdated(situation)),
-        delete=(*children.superseded_jobs(situation), *children.superseded_groups(situation)),
+        delete=(
+            *children.superseded_jobs(situation),
+            *children.superseded_groups(situation),
+            *children.superseded_slices(situation),
+        ),
         again_in=again,
     )
 

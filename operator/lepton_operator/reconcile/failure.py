@@ -10,7 +10,7 @@ from lepton_operator.api.names import FailureClass, Reason
 from lepton_operator.reconcile import evidence, gangs
 from lepton_operator.reconcile.manifests import processes_per_worker
 from lepton_operator.reconcile.observed import JobView, PodView
-from lepton_operator.reconcile.silence import Silence, is_mutual, silences
+from lepton_operator.reconcile.silence import is_mutual
 from lepton_operator.reconcile.situation import Situation
 from lepton_operator.reconcile.text import exit_text, one_line, plural
 from lepton_operator.reconcile.tracebacks import LOST_PEER, Raised, last_line, last_traceback_line
@@ -85,8 +85,7 @@ def find_failure(situation: Situation) -> Failure | NotYet | None:
     cannot_start = find_start_failure(situation)
     if isinstance(cannot_start, Failure):
         return cannot_start
-    missed = silences(situation)
-    found = (cause_of(pod, current, situation, missed) for pod in situation.witnesses)
+    found = (cause_of(pod, current, situation) for pod in situation.witnesses)
     causes = [cause for cause in found if cause is not None]
     if not causes and not current.failing:
         return cannot_start
@@ -95,12 +94,10 @@ def find_failure(situation: Situation) -> Failure | NotYet | None:
     wait = not_settled(causes, current, situation)
     if wait is not None:
         return wait
-    return explain(causes, current, situation, missed)
+    return explain(causes, current, situation)
 
 
-def explain(
-    causes: list[Cause], current: JobView, situation: Situation, missed: tuple[Silence, ...]
-) -> Failure:
+def explain(causes: list[Cause], current: JobView, situation: Situation) -> Failure:
     """The first cause; when only consequences are visible, what is missing is the cause."""
     first = min(causes, key=lambda cause: cause.order, default=None)
     if first is not None and first.kind is not Kind.SECONDARY:
@@ -114,7 +111,7 @@ def explain(
             text = f"{len(missing)} of {plural(current.workers, 'pod')} are gone"
         rank = missing[0] if len(missing) == 1 else None
         return Failure(FailureClass.INFRASTRUCTURE, Reason.POD_DELETED, text, rank=rank)
-    fell_silent = _fell_silent(missed, situation) if missed else None
+    fell_silent = _fell_silent(situation)
     if fell_silent is not None:
         return fell_silent
     if first is not None:
@@ -125,15 +122,17 @@ def explain(
     )
 
 
-def _fell_silent(missed: tuple[Silence, ...], situation: Situation) -> Failure | None:
-    """What became of a process that its peers missed; None if it ended well.
+def _fell_silent(situation: Situation) -> Failure | None:
+    """What became of a process that its peers missed; None if they missed none, or it ended well.
 
     Its pod's end, if any, was asked for when they had ended, and tells nothing of the cause, but
     for what the kernel and the node did to it. Where both ran and heard nothing, the network
     between them is to blame. Else it did not get on.
     """
-    first = missed[0]
-    pod, mutual = first.pod, is_mutual(first, missed)
+    if not situation.silences:
+        return None
+    first = situation.silences[0]
+    pod, mutual = first.pod, is_mutual(first, situation.silences)
     if pod.exit_code == 0 and pod.delete_requested_time is None:
         return None
     if pod.termination_reason == "OOMKilled":
@@ -203,9 +202,7 @@ def _taken_before_anything_failed(causes: list[Cause]) -> bool:
     return bool(taken) and all(time is not None and min(taken) < time for time in failed)
 
 
-def cause_of(
-    pod: PodView, current: JobView, situation: Situation, missed: tuple[Silence, ...]
-) -> Cause | None:
+def cause_of(pod: PodView, current: JobView, situation: Situation) -> Cause | None:
     """What this pod tells about the failure; None for one that runs or ended well."""
     rank = pod.rank or 0
     asked, ended = pod.delete_requested_time, pod.finished_time
@@ -216,7 +213,7 @@ def cause_of(
     ended_before = asked is not None and ended is not None and (ended < asked or done)
     if asked is not None and not ended_before:
         # A silence takes seconds to be noticed: what is asked for in that second is no cause.
-        if failing is not None and (asked > failing or (missed and asked == failing)):
+        if failing is not None and (asked > failing or (situation.silences and asked == failing)):
             # The Job controller ends what is left of a Job that fails.
             return None if pod.exit_code is None else _own_end(pod, situation, asked_to_end=True)
         if failing == asked == ended and pod.exit_code not in STOPPED:

@@ -2,9 +2,10 @@
 claim."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+import orjson
 
 from lepton.spec.agent import AgentSpec
 from lepton.spec.environment import EnvironmentSpec
@@ -50,8 +51,8 @@ GPU_RESOURCE_PREFIXES = ("nvidia.com/mig-", "huawei.com/Ascend")
 
 def digest(manifest: Mapping[str, Any]) -> str:
     """16 hexadecimal digits that tell one manifest from another; order of keys is no matter."""
-    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    canonical = orjson.dumps(manifest, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).hexdigest()[:16]
 
 
 def job_name(job: TrainingJob, attempt: int) -> str:
@@ -105,13 +106,11 @@ def service(job: TrainingJob) -> Manifest:
 def endpoint_slices(
     job: TrainingJob, batch: JobView, pods: Iterable[PodView]
 ) -> tuple[Manifest, ...]:
-    """Where the workers' names lead, once all pods of this batch Job have addresses. A Job of one
-    worker has no names."""
-    if batch.workers == 1:
-        return ()
+    """Where the workers' names lead, once all pods of this batch Job have addresses."""
     found = []
-    for number, body in enumerate(addresses.slices(batch.name, batch.workers, pods)):
-        metadata = _metadata(job, f"{job.name}-{number}" if number else job.name)
+    bodies = addresses.slices(batch.name, batch.workers, pods)
+    for name, body in zip(addresses.slice_names(job.name, batch.workers), bodies, strict=False):
+        metadata = _metadata(job, name)
         metadata["labels"] |= addresses.slice_labels(job.name)
         manifest = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice"}
         found.append(_finished(job, {**manifest, "metadata": metadata, **body}))

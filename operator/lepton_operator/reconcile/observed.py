@@ -1,7 +1,7 @@
 """What decide sees of the world: children trimmed to what it reads, progress, last log lines."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -188,7 +188,7 @@ class PodView(ChildView):
     """When the training container started, also once it has ended."""
     finished_time: datetime | None
     delete_requested_time: datetime | None
-    """When somebody asked for the pod's deletion: its deletionTimestamp less the grace period."""
+    """When somebody first asked for the pod's deletion."""
 
     @property
     def finished(self) -> bool:
@@ -236,6 +236,15 @@ class PodView(ChildView):
             delete_requested_time=_delete_requested_time(metadata),
         )
 
+    def carry(self, after: "PodView") -> "PodView":
+        """A later view of this pod, with when its deletion was first asked for. Once its containers
+        have ended the kubelet asks again, without grace, and the API server then moves the
+        deletionTimestamp to that moment: by it, the pod would have ended before anybody asked."""
+        asked = self.delete_requested_time
+        if asked is None or after.delete_requested_time is None:
+            return after
+        return replace(after, delete_requested_time=min(asked, after.delete_requested_time))
+
 
 def _maker(metadata: Mapping[str, Any]) -> str | None:
     """Name of the batch Job that controls a pod, or did before it was deleted alone."""
@@ -258,7 +267,8 @@ def _container_state(raw: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _delete_requested_time(metadata: Mapping[str, Any]) -> datetime | None:
-    """deletionTimestamp lies in the future by the grace period, however that is shortened."""
+    """deletionTimestamp lies in the future by the grace period, unless that was shortened when it
+    was over in part."""
     due = parse_time(metadata.get("deletionTimestamp"))
     grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
     return due - grace if due is not None else None

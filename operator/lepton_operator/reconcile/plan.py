@@ -13,7 +13,7 @@ from lepton_operator.api.status import LeptonTrainingJobStatus
 class Deletion:
     """An object to delete, provided that it is still the one that was seen."""
 
-    kind: Literal["Job", "LeptonTrainingJob", "PodGroup"]
+    kind: Literal["EndpointSlice", "Job", "LeptonTrainingJob", "PodGroup"]
     name: str
     uid: str
     api_version: str | None = None

@@ -4,13 +4,12 @@ Those of lepton have a heartbeat (lepton/heartbeat.py). Whoever misses another e
 rank in the last word; the one that is missed may not have ended at all.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lepton_operator.reconcile.manifests import processes_per_worker
+from lepton.spec.report import LastWord
 from lepton_operator.reconcile.observed import PodView
-from lepton_operator.reconcile.situation import Situation
 
 TOGETHER = timedelta(seconds=5)
 """Two that don't hear each other notice within two beats. Who does so later may miss one that had
@@ -35,18 +34,19 @@ class Silence:
     """What it said."""
 
 
-def silences(situation: Situation) -> tuple[Silence, ...]:
-    """What was noticed in the current attempt, the first one first."""
-    return tuple(
-        sorted(_silences(situation), key=lambda found: (found.noticed_time, found.noticed_by))
-    )
+def silences(
+    pods: Iterable[PodView], last_words: Mapping[str, LastWord], processes: int
+) -> tuple[Silence, ...]:
+    """What was noticed in an attempt of so many processes a worker, the first one first."""
+    found = _silences({pod.rank or 0: pod for pod in pods}, last_words, processes)
+    return tuple(sorted(found, key=lambda one: (one.noticed_time, one.noticed_by)))
 
 
-def _silences(situation: Situation) -> Iterator[Silence]:
-    processes = processes_per_worker(situation.spec)
-    pods = {pod.rank or 0: pod for pod in situation.witnesses}
+def _silences(
+    pods: Mapping[int, PodView], last_words: Mapping[str, LastWord], processes: int
+) -> Iterator[Silence]:
     for index, pod in pods.items():
-        word = situation.observed.last_words.get(pod.uid)
+        word = last_words.get(pod.uid)
         error = word.error if word is not None else None
         if word is None or error is None or error.silent is None or pod.finished_time is None:
             continue

@@ -11,6 +11,7 @@ from lepton_operator.reconcile import manifests
 from lepton_operator.reconcile.manifests import GRACE_SECONDS, Manifest
 from lepton_operator.reconcile.observed import GroupView, JobView, Observed, PodView
 from lepton_operator.reconcile.settings import Settings
+from lepton_operator.reconcile.silence import Silence, silences
 
 LOST_AFTER = timedelta(seconds=GRACE_SECONDS + 30)
 """A pod that was asked to end so long ago and has not is on a node that does not answer."""
@@ -81,6 +82,12 @@ class Situation:
             return ()
         gone = (pod for pod in self.observed.departed if pod.owner_uid == current.uid)
         return (*self.pods, *gone)
+
+    @cached_property
+    def silences(self) -> tuple[Silence, ...]:
+        """Which processes of the current attempt were missed by others, the first one first."""
+        processes = manifests.processes_per_worker(self.spec)
+        return silences(self.witnesses, self.observed.last_words, processes)
 
     @property
     def pods_in_the_way(self) -> tuple[PodView, ...]:

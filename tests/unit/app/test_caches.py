@@ -1,5 +1,6 @@
 """What the caches do when events of children were lost."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -102,6 +103,23 @@ def test_a_batch_job_that_goes_is_remembered_for_a_while(
     assert caches.children_of(("team", "job")).job_vanished
     monkeypatch.setattr("lepton_operator.app.caches.VANISHED_SECONDS", 0.0)
     assert not caches.children_of(("team", "job")).job_vanished
+
+
+def test_when_a_pods_deletion_was_asked_for_outlives_that_the_kubelet_asks_again() -> None:
+    """As Kubernetes 1.37 tells of one that is killed when its grace is over."""
+    caches = Caches(Server(), "team", lambda *_: None)  # type: ignore[arg-type]
+    labels = {"training.lepton.ai/job-name": "job", "training.lepton.ai/attempt": "1"}
+    pod = {"namespace": "team", "name": "job-1-0", "uid": "pod", "labels": labels}
+    pods = caches.reflectors["pods"].store
+    for version, due, grace in ((5, "12:00:32Z", 30), (6, "12:00:33Z", 0)):
+        deletion = {
+            "deletionTimestamp": f"2026-01-01T{due}",
+            "deletionGracePeriodSeconds": grace,
+            "resourceVersion": str(version),
+        }
+        pods.upsert({"metadata": {**pod, **deletion}, "status": {"phase": "Failed"}})
+    (seen,) = caches.children_of(("team", "job")).pods
+    assert seen.delete_requested_time == datetime(2026, 1, 1, 12, 0, 2, tzinfo=UTC)
 
 
 def test_jobs_that_have_not_ended_are_counted_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:

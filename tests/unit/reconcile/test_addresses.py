@@ -21,6 +21,7 @@ from lepton_operator.api import names
 from lepton_operator.api.names import ANNOTATION_DESIRED_HASH as HASH
 from lepton_operator.reconcile import addresses, manifests
 from lepton_operator.reconcile.observed import PodView
+from lepton_operator.reconcile.plan import Deletion
 
 SERVICE = (plain(desired_hash=manifests.service(training_job())["metadata"]["annotations"][HASH]),)
 
@@ -105,8 +106,33 @@ def test_a_slice_holds_no_more_than_the_api_server_takes():
     found = manifests.endpoint_slices(job, batch_job(workers=workers), pods)
     assert [(m["metadata"]["name"], len(m["endpoints"])) for m in found] == [
         ("job", addresses.LARGEST_SLICE),
-        ("job-1", 1),
+        ("job.1", 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("workers", "left"),
+    [(2_001, []), (2_000, ["job.2"]), (2, ["job.1", "job.2"]), (1, ["job", "job.1", "job.2"])],
+)
+def test_slices_of_an_attempt_with_more_workers_go(workers, left):
+    there = tuple(plain(name) for name in ("job", "job.1", "job.2"))
+    job = training_job(running(2), workers=workers)
+    starts = plan_for(job, jobs=(batch_job(2),), services=SERVICE, slices=there)
+    assert starts.delete == tuple(Deletion("EndpointSlice", n, f"uid-of-{n}") for n in left)
+
+
+def test_slices_go_no_earlier_than_the_attempt_whose_they_are():
+    there = (plain("job"), plain("job.1"))
+    job = training_job(running(), workers=2, elastic={"min": 1, "max": 2_000})
+    larger = batch_job(workers=1_001)
+    assert plan_for(job, jobs=(larger,), slices=there).delete == ()
+
+
+@pytest.mark.parametrize("change", [{"deleting": True}, {"owner_uid": "another"}])
+def test_a_slice_that_goes_already_or_is_not_ours_is_left_alone(change):
+    there = (plain("job.1", **change),)
+    job = training_job(running(), workers=2)
+    assert plan_for(job, jobs=(batch_job(),), services=SERVICE, slices=there).delete == ()
 
 
 def test_the_addresses_tell_their_family():
