@@ -42,7 +42,7 @@ def test_the_answer_to_our_write_is_read_at_once_and_its_echo_is_no_change(
     assert changes == [(1, 2)]
 
 
-def test_what_only_an_earlier_version_shows_is_carried_over(changes: Changes) -> None:
+async def test_what_only_an_earlier_version_shows_is_carried_over(changes: Changes) -> None:
     store: Store[int] = Store(
         lambda r: r["value"], lambda old, new: changes.append((old, new)), carry=min
     )
@@ -50,7 +50,7 @@ def test_what_only_an_earlier_version_shows_is_carried_over(changes: Changes) ->
     store.upsert(raw(3, 11))
     assert (store.get("ns", "thing"), changes) == (2, [(None, 2)])
     store.upsert_response(raw(1, 12))
-    replace(store, 13, raw(4, 13))
+    await replace(store, 13, raw(4, 13))
     assert store.get("ns", "thing") == 1
     store.upsert(raw(9, 14, uid="another"))
     assert store.get("ns", "thing") == 9
