@@ -154,6 +154,7 @@ class Reflector(Generic[T]):
                     self.last_activity = time.monotonic()
                     listed |= self.store.trimmed(page.get("items") or ())
                     metadata = page["metadata"]
+                    del page  # Or it would be kept until the next one is there and parsed.
                     if not metadata.get("continue"):
                         break
                     params["continue"] = metadata["continue"]
