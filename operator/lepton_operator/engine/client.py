@@ -65,7 +65,9 @@ class Client:
             "keepalive_timeout": 60,
             "socket_factory": watched_socket,
         }
-        headers = {"User-Agent": user_agent(), "Accept": JSON}
+        # Within a cluster it takes longer to compress a list than to send it; Kubernetes' own
+        # controllers do without, too: https://github.com/kubernetes/kubernetes/pull/80919
+        headers = {"User-Agent": user_agent(), "Accept": JSON, "Accept-Encoding": "identity"}
         proxy = (login.proxy if login else None) or proxy_for(self.host)
         self._requests, self._streams = (
             aiohttp.ClientSession(

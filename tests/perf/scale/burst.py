@@ -2,18 +2,21 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from figures import Figure, Report, at_most, quantile
 
 from lepton_operator.app.resources import JOBS, PODS, TRAINING_JOBS
-from lepton_operator.engine.client import Client
+from lepton_operator.engine.client import MERGE_PATCH, Client
 from scale.cluster import (
     Watched,
+    concurrently,
+    create,
     create_all,
     job_states,
     namespace,
+    patiently,
     pod_states,
     training_job_states,
     watching,
@@ -70,18 +73,35 @@ def run_for(jobs: int) -> float:
     return 20.0 + jobs * 0.15
 
 
-async def plain(client: Client, jobs: int) -> Burst:
-    """The floor."""
+async def write_plain(client: Client, where: str, name: str, seconds: float) -> None:
+    """The floor: a batch Job."""
+    await create(client, JOBS, plain_job(where, name, WORKERS, f"{seconds}s"))
+
+
+async def write_least(client: Client, where: str, name: str, seconds: float) -> None:
+    """What no operator can do without that counts an attempt before its Job exists: a
+    LeptonTrainingJob, which is nobody's, one write of its status, and the same batch Job."""
+    job = training_job(where, name, WORKERS, f"{seconds}s", managedBy="lepton.test/nobody")
+    await create(client, TRAINING_JOBS, job)
+    path = TRAINING_JOBS.path(where, name, "status")
+    await patiently(lambda: client.patch(path, {"status": {"attempt": 1}}, MERGE_PATCH))
+    await write_plain(client, where, name, seconds)
+
+
+async def written(
+    client: Client, jobs: int, write: Callable[[Client, str, str, float], Awaitable[None]]
+) -> Burst:
+    """Jobs that a script writes, without an operator."""
     processes = ControlPlane()
     seconds, within = run_for(jobs), 120.0 + jobs * 0.6
-    async with namespace(client, f"bench-plain-{jobs}") as where:
+    async with namespace(client, f"bench-{write.__name__.replace('_', '-')}-{jobs}") as where:
         pods = Watched(client, PODS, where, pod_states)
         batch = Watched(client, JOBS, where, job_states)
         async with watching(pods, batch):
             begin, before = time.monotonic(), processes.cpu_seconds()
-            names = [f"job-{number}" for number in range(jobs)]
-            manifests = (plain_job(where, name, WORKERS, f"{seconds}s") for name in names)
-            await create_all(client, JOBS, manifests)
+            await concurrently(
+                write(client, where, f"job-{number}", seconds) for number in range(jobs)
+            )
             running = await pods.reached("Running", jobs * WORKERS, within)
             control_plane = difference(processes.cpu_seconds(), before)
             succeeded = await pods.reached("Succeeded", jobs * WORKERS, within + seconds)
@@ -135,10 +155,11 @@ async def ours(client: Client, jobs: int, **spec: object) -> Burst:
 
 
 async def measure(client: Client, report: Report, jobs: int, rounds: int) -> None:
-    """Ours and the floor in turn."""
-    floors, bursts = [], []
+    """Ours, the floor, and the least beside it in turn."""
+    floors, leasts, bursts = [], [], []
     for _ in range(rounds):
-        floors.append(await plain(client, jobs))
+        floors.append(await written(client, jobs, write_plain))
+        leasts.append(await written(client, jobs, write_least))
         bursts.append(await ours(client, jobs))
     title = f"{jobs:,} × {WORKERS}"
 
@@ -151,9 +172,14 @@ async def measure(client: Client, report: Report, jobs: int, rounds: int) -> Non
     middle = statistics.median
     add("plain Jobs, all pods running", middle(f.all_running for f in floors), "s")
     add("all pods running", middle(b.all_running for b in bursts), "s")
-    ratios = [b.all_running / f.all_running for b, f in zip(bursts, floors, strict=True)]
-    add("all pods running, against plain Jobs", middle(ratios), "times", 1.1)
-    for name, one in (("plain Jobs, ", floors[-1]), ("", bursts[-1])):
+    against = [[b.all_running / f.all_running for b, f in zip(found, floors, strict=True)]
+               for found in (leasts, bursts)]  # fmt: skip
+    least = "a resource, its status once and a plain Job"
+    add(f"{least}, against plain Jobs", middle(against[0]), "times")
+    add("all pods running, against plain Jobs", middle(against[1]), "times", 1.1)
+    for name, one in (
+        ("plain Jobs, ", floors[-1]), (f"{least}, ", leasts[-1]), ("", bursts[-1])
+    ):  # fmt: skip
         each = {who: 1000 * spent / jobs for who, spent in one.control_plane.items()}
         detail = ", ".join(f"{who} {spent:.1f}" for who, spent in each.items())
         add(f"{name}CPU of all that runs until all pods run, a job", sum(each.values()), "ms",

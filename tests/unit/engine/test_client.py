@@ -71,6 +71,7 @@ async def test_a_server_that_is_not_there_is_an_error_with_status_0() -> None:
 async def test_requests_say_who_sends_them(api: Any, client: Client) -> None:
     await client.get("/api/v1/things")
     assert api.headers[-1]["User-Agent"].startswith("lepton-operator/")
+    assert api.headers[-1]["Accept-Encoding"] == "identity"
 
 
 async def test_text_is_returned_as_it_is(api: Any, client: Client) -> None:
