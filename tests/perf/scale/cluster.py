@@ -70,14 +70,19 @@ async def namespace(client: Client, name: str) -> AsyncIterator[str]:
         yield name
     finally:
         for resource in (TRAINING_JOBS, JOBS, PODS):
-            with contextlib.suppress(ApiError):
-                await client.delete(
-                    resource.path(name),
-                    {"propagationPolicy": "Background", "gracePeriodSeconds": 0},
-                    timeout=120.0,
-                )
+            await _delete_all(client, resource, name)
         await client.delete(NAMESPACES.path(None, name))
         await _gone(client, name)
+
+
+async def _delete_all(client: Client, resource: Resource, namespace: str) -> None:
+    """Delete all of a kind. With thousands the API server gives up after a minute, and with the
+    training jobs still there an operator would begin their attempts anew."""
+    options = {"propagationPolicy": "Background", "gracePeriodSeconds": 0}
+    for _ in range(20):
+        with contextlib.suppress(ApiError):
+            await client.delete(resource.path(namespace), options, timeout=120.0)
+            return
 
 
 async def _gone(client: Client, name: str) -> None:
