@@ -25,6 +25,8 @@ class Collector:
     """
 
     TICK_SECONDS = 1.0
+    EARLY_TICKS = 2
+    """So long before its progress may be written a pod is asked: one tick may be late."""
     IN_FLIGHT = 64
     AT_ONCE = 100
     """Jobs to look at before everything else on the event loop has its turn: with thousands that
@@ -82,10 +84,11 @@ class Collector:
             if uid == pod.uid and now < due:
                 continue
             # What is asked long before it may be written is old by the time it is; what may be
-            # written before the next look is asked for now. A new pod is asked at once, and again.
-            wait = self._pacer.wait(key)
-            is_early = wait > self.TICK_SECONDS
-            pause = wait - self.TICK_SECONDS if is_early else self._period(key, pod.uid, now)
+            # written before the next look is asked for now. A new pod is asked at once, and again:
+            # its first report waits to be written, and would be, if the second came too late.
+            wait, ahead = self._pacer.wait(key), self.EARLY_TICKS * self.TICK_SECONDS
+            is_early = wait > ahead
+            pause = wait - ahead if is_early else self._period(key, pod.uid, now)
             self._due[key] = (pod.uid, now + pause)
             if is_early and uid == pod.uid:
                 continue

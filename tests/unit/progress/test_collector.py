@@ -141,13 +141,16 @@ async def test_a_new_pod_is_asked_again_just_before_its_progress_may_be_written(
     bench.collector._clock = bench.pacer._clock = lambda: now
     bench.collector.TICK_SECONDS, bench.pacer._minimum = 1.0, 10.0
     bench.pacer.written(KEY)
-    for tick in range(2, 12):
-        now = float(tick)
+    # A look takes a moment, and more so with thousands of jobs.
+    for tick in range(2, 11):
+        now = 1.15 * tick
         await bench.collector._start_due_pulls()
         await asyncio.gather(*bench.collector._pulls)
         if len(bench.asked) > len(asked):
             asked.append(now)
-    assert asked == [2.0, 9.0]
+    first, second = asked
+    assert first == 2.3
+    assert 7.0 < second < 10.0
 
 
 async def test_thousands_that_are_due_at_once_leave_turns_to_others(bench):
