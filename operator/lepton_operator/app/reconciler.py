@@ -202,6 +202,13 @@ class Reconciler:
                 again = AFTER_CONFLICT
         return again
 
+    def _age(self, job: TrainingJob) -> float:
+        """How many seconds ago the first worker said what is known of its progress."""
+        sample = self._board.get(job.key, job.status.attempt)
+        if sample is None:
+            return 0.0
+        return max(0.0, (self._client.clock.now() - sample.time).total_seconds())
+
     async def _create(self, job: TrainingJob, manifests: Iterable[Mapping[str, Any]]) -> bool:
         """Make objects; False when one can't be made for good, which decide then deals with."""
         made = self._made.setdefault(job.key, set())
@@ -263,12 +270,13 @@ class Reconciler:
         await self._effects.event(regarding, kind, str(reason), text, action="Reconcile")
 
     async def _write_status(self, job: TrainingJob, patch: Mapping[str, Any]) -> None:
+        age = self._age(job)
         answer = await self._effects.patch_status(
             TRAINING_JOBS, job.namespace, job.name, job.resource_version, dict(patch)
         )
         before = job.status.attempts[-1:]
         self._caches.wrote(TRAINING_JOBS, answer)
-        self._pacer.written(job.key)
+        self._pacer.written(job.key, age)
         written = self._caches.training_jobs.get(*job.key)
         last = written.status.attempts[-1:] if written is not None else []
         if last and last != before and last[0].failure_class is not None:

@@ -47,9 +47,11 @@ class Pacer(Generic[K]):
             period = max(period, self._unfinished() / share)
         return 0.0 if last is None else max(0.0, last + period - self._clock())
 
-    def written(self, key: K) -> None:
-        """Note a status write, of whatever kind: every write carries the progress along."""
-        self._last[key] = self._clock()
+    def written(self, key: K, age: float = 0.0) -> None:
+        """Note a status write, of whatever kind: every write carries the progress along, which may
+        be some seconds old, as where thousands wait to be written. Then the next is due sooner, but
+        for the minimum between two."""
+        self._last[key] = self._clock() - min(age, self.period - self._minimum)
 
     def forget(self, key: K) -> None:
         """Drop a job that ended or is gone."""

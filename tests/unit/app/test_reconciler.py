@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lepton.spec.report import Progress
 from lepton_operator.api.scheduling import Gang
 from lepton_operator.app.caches import Caches
 from lepton_operator.app.metrics import Metrics
@@ -16,6 +17,7 @@ from lepton_operator.engine.effects import Effects
 from lepton_operator.engine.errors import ApiError
 from lepton_operator.engine.workers import TryAgain
 from lepton_operator.progress.board import Board
+from lepton_operator.progress.collector import Key
 from lepton_operator.progress.pacing import Pacer
 from lepton_operator.reconcile.settings import Settings
 
@@ -106,12 +108,14 @@ class Bench:
             "status": status,
         }
         self.caches.training_jobs.upsert(self.server.training_job)
+        self.board: Board[Key] = Board()
+        self.pacer: Pacer[Key] = Pacer()
         self.reconciler = Reconciler(
             client=client,
             caches=self.caches,
             effects=Effects(client, is_leader=lambda: True),
-            board=Board(),
-            pacer=Pacer(),
+            board=self.board,
+            pacer=self.pacer,
             settings=Settings(trainer_image="trainer:1", gangs=self.gangs),
             metrics=Metrics(),
         )
@@ -135,6 +139,17 @@ def ended(kind: str = "Complete") -> dict[str, Any]:
         for name in (kind, "Finished")
     ]
     return {"attempt": 1, "completionTime": NOW, "conditions": conditions}
+
+
+def test_a_write_that_carries_an_old_report_leaves_the_turn_of_the_next_to_come_soon() -> None:
+    bench = Bench({})
+    bench.pacer.running = 6000
+    report = datetime.now(UTC) - timedelta(seconds=30)
+    bench.board.put(KEY, 0, Progress(step=5), report)
+    bench.run()
+    assert ("PATCH", f"{TRAINING_JOB}/status") in bench.server.requests
+    assert bench.pacer.period == 100
+    assert 60 < bench.pacer.wait(KEY) <= 70
 
 
 def test_an_object_that_vanished_with_its_job_is_not_made_again() -> None:

@@ -24,6 +24,16 @@ def test_the_first_write_may_go_out_at_once_and_the_next_waits_for_its_turn():
     assert pacer.wait("a") == 0
 
 
+def test_after_a_write_of_old_progress_the_next_is_due_sooner():
+    clock = Clock()
+    pacer: Pacer[str] = Pacer(minimum=10, writes_per_second=25, clock=clock)
+    pacer.running = 1000
+    pacer.written("a", 12.0)
+    assert pacer.wait("a") == 28
+    pacer.written("a", 3600.0)
+    assert pacer.wait("a") == 10
+
+
 def test_many_running_jobs_share_the_budget():
     pacer: Pacer[str] = Pacer(minimum=10, writes_per_second=25)
     assert pacer.period == 10
