@@ -25,8 +25,8 @@ class Collector:
     """
 
     TICK_SECONDS = 1.0
-    EARLY_TICKS = 2
-    """So long before its progress may be written a pod is asked: one tick may be late."""
+    EARLY_TICKS = 1.5
+    """So long before its progress may be written a pod is asked: a tick may be late by half."""
     IN_FLIGHT = 64
     AT_ONCE = 100
     """Jobs to look at before everything else on the event loop has its turn: with thousands that
