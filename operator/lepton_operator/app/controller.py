@@ -31,7 +31,7 @@ STALLED_SECONDS = 120.0
 """Without a sign of work for so long the process counts as dead, and the kubelet restarts it."""
 PROGRESS_SHARE = 0.475
 """Of the writes, for each job's progress in turn. What comes late is written again sooner, so that
-it takes half of them while thousands start."""
+it takes about half of them while thousands start."""
 DRAIN_SECONDS = 20.0
 KOPF_SECONDS = 3.0
 """For its end, when all that matters has ended."""
