@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--write-rate",
         type=float,
         default=120.0,
-        help="writes a second to the API server at most (%(default)s); progress gets half",
+        help="writes a second to the API server at most (%(default)s); progress gets about half",
     )
     parser.add_argument(
         "--progress-seconds",
