@@ -123,11 +123,11 @@ def join_group(named: str | None = None) -> WorkerGroup:
     """Join the group that the environment describes (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT).
 
     Its device is the one that is `named`, of which "cuda" means this process's own GPU; without a
-    name that GPU, or the CPU where there is none. Uses the group that the program has made already,
-    if any. Without WORLD_SIZE above 1 the process is alone. Raises TrainingError when the first
-    worker can't be found, InputError when a group can't work on the named device. Afterwards this
-    process ends when another falls silent, unless the program made the group: then its timeouts
-    hold.
+    name that GPU, or the CPU where there is none or not one for each process of this host. Uses the
+    group that the program has made already, if any. Without WORLD_SIZE above 1 the process is
+    alone. Raises TrainingError when the first worker can't be found, InputError when a group can't
+    work on the named device, or on a GPU that is another's too. Afterwards this process ends when
+    another falls silent, unless the program made the group: then its timeouts hold.
     """
     global _joined
     device = _device(named)
@@ -148,6 +148,8 @@ def join_group(named: str | None = None) -> WorkerGroup:
     try:
         store = _rendezvous(rank, size)
         heartbeat = Heartbeat(store.clone(), rank, size)
+        if on_gpu:
+            _refuse_shared_gpu(store, rank, size, str(torch.cuda.get_device_properties(device).uuid))
         dist.init_process_group(
             backend="nccl" if on_gpu else "gloo",
             store=store,
@@ -178,18 +180,33 @@ def _rendezvous(rank: int, size: int) -> "Store":
 
 
 def _device(named: str | None) -> str:
-    own = "cpu"
-    if torch.cuda.is_available():
-        own = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % torch.cuda.device_count()}"
-    if named is None or named in ("cuda", own):
-        return own
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    too_few = 0 < gpus < processes
+    own, local = "cpu", int(os.environ.get("LOCAL_RANK", "0"))
+    if gpus and not too_few:
+        own = f"cuda:{local % gpus}"
+    if too_few and named is None and local == 0:
+        print(f"{processes} processes, but GPUs: {gpus}; training on the CPU", file=sys.stderr)
+    if named is None or named == own or (named == "cuda" and not too_few):
+        return own
     if named.startswith("cuda") and processes > 1:
-        raise InputError(
-            f"{processes} processes of this host can't share {named}: name cuda, which is the GPU "
-            "that is each one's own"
-        )
+        advice = "name no device" if too_few else "name cuda, which is the GPU that is each one's own"
+        raise InputError(f"{processes} processes of this host can't share {named}: {advice}")
     return named
+
+
+def _refuse_shared_gpu(store: "Store", rank: int, size: int, gpu: str) -> None:
+    """Raises InputError when two processes were given one GPU, as where a node's GPUs are shared in
+    turns: NCCL can't work there, and would not say so."""
+    store.set(f"gpu-{rank}", gpu)
+    ranks = [other for other in range(size) if store.get(f"gpu-{other}").decode() == gpu]
+    if len(ranks) > 1:
+        told = ", ".join(map(str, ranks))
+        raise InputError(
+            f"processes {told} share one GPU ({gpu}): give each worker one of its own, or train on "
+            "the CPU"
+        )
 
 
 def _refuse_other_backend(device: str) -> None:

@@ -33,6 +33,8 @@ class Python:
             for name, value in os.environ.items()
             if not name.startswith(("LEPTON_", "PET_", "MASTER_")) and name != "WORLD_SIZE"
         }
+        if "RANK" in variables:
+            kept["CUDA_VISIBLE_DEVICES"] = ""  # one GPU is not enough for several ranks
         self._output = (folder / f"output-{time.monotonic_ns()}.txt").open("w+")
         self.process = subprocess.Popen(
             [sys.executable, *arguments],

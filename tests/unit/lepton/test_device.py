@@ -9,7 +9,7 @@ import torch
 from lepton import Agent, Environment, InputError, Trainer
 from lepton.algorithms import make_learner
 from lepton.algorithms.learner import Workplace
-from lepton.distributed import join_group
+from lepton.distributed import _refuse_shared_gpu, join_group
 from lepton.training.collect import make_collector
 from lepton.training.collector import Collector
 from lepton.training.device_collector import DeviceCollector
@@ -156,6 +156,7 @@ def test_a_checkpoint_of_another_place_goes_on_with_what_was_learnt(
     after = run("cpu", 1024)
     told = capsys.readouterr().err
     assert "resumed from the checkpoint at step 1,024 (environments begin new episodes)" in told
+    before = {name: tensor.cpu() for name, tensor in before.items()}
     for name, tensor in after.agent.network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
     later = run("cpu", 2048).agent.network.state_dict()
@@ -179,6 +180,30 @@ def test_two_processes_of_a_host_that_name_one_gpu_are_refused(
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match="2 processes of this host can't share cuda:0: name cuda"):
         join_group("cuda:0")
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_three_processes_of_a_host_with_two_gpus_train_on_its_cpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    told = []
+    for rank in range(3):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        assert join_group().device == torch.device("cpu")
+        told.append(capsys.readouterr().err)
+    assert told == ["3 processes, but GPUs: 2; training on the CPU\n", "", ""]
+    with pytest.raises(InputError, match="3 processes of this host can't share cuda: name no dev"):
+        join_group("cuda")
+
+
+def test_pods_that_were_given_one_gpu_are_told_so() -> None:
+    store = torch.distributed.HashStore()
+    for rank, gpu in enumerate(["GPU-a", "GPU-b", "GPU-a"]):
+        store.set(f"gpu-{rank}", gpu)
+    with pytest.raises(InputError, match=r"processes 0, 2 share one GPU \(GPU-a\): give each"):
+        _refuse_shared_gpu(store, 2, 3, "GPU-a")
+    _refuse_shared_gpu(store, 1, 3, "GPU-b")
 
 
 def test_a_group_of_the_programs_own_has_to_work_on_the_named_device(

@@ -268,6 +268,9 @@ class Attempt:
             "MASTER_PORT": rendezvous,
             "WORLD_SIZE": str(spec.workers),
             "RANK": str(rank),
+            # Beside each other on one machine, they share its GPUs out as processes of a pod do.
+            "LOCAL_RANK": str(rank),
+            "LOCAL_WORLD_SIZE": str(spec.workers),
         }
         if sys.platform == "linux" and spec.workers > 1:
             # A laptop's host name need not resolve to an address of its own.
