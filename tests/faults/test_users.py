@@ -91,18 +91,21 @@ async def test_row_11_an_edit_in_the_middle_of_a_pass_is_neither_lost_nor_harmfu
 
 
 @pytest.mark.parametrize(
-    "kind",
-    ["/api/v1/namespaces/{}/services", "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices"],
+    ("kind", "name"),
+    [
+        ("/api/v1/namespaces/{}/services", "lepton-workers"),
+        ("/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices", "job"),
+    ],
 )
 async def test_row_12_what_gives_workers_their_names_is_made_again(
-    cluster, baselines, tmp_path, kind
+    cluster, baselines, tmp_path, kind, name
 ):
     await baselines.of("happy")
     async with scene(cluster, tmp_path) as here:
         stage = Stage(here)
         await stage.apply(workers=2)
         await stage.runs(1, workers=2)
-        path = f"{kind.format(here.namespace)}/job"
+        path = f"{kind.format(here.namespace)}/{name}"
         before = await here.api.get(path)
         await here.api.delete(path)
         await stage.say(41, loss=0.5)

@@ -149,7 +149,8 @@ def join_group(named: str | None = None) -> WorkerGroup:
         store = _rendezvous(rank, size)
         heartbeat = Heartbeat(store.clone(), rank, size)
         if on_gpu:
-            _refuse_shared_gpu(store, rank, size, str(torch.cuda.get_device_properties(device).uuid))
+            gpu = torch.cuda.get_device_properties(device)
+            _refuse_shared_gpu(store, rank, size, str(gpu.uuid))
         dist.init_process_group(
             backend="nccl" if on_gpu else "gloo",
             store=store,
@@ -191,8 +192,10 @@ def _device(named: str | None) -> str:
     if named is None or named == own or (named == "cuda" and not too_few):
         return own
     if named.startswith("cuda") and processes > 1:
-        advice = "name no device" if too_few else "name cuda, which is the GPU that is each one's own"
-        raise InputError(f"{processes} processes of this host can't share {named}: {advice}")
+        raise InputError(
+            f"{processes} processes of this host can't share {named}: name "
+            + ("no device" if too_few else "cuda, which is the GPU that is each one's own")
+        )
     return named
 
 

@@ -29,7 +29,7 @@ MANAGED_BY = f"{GROUP}/{MANAGER}"
 MAX_NAME_LENGTH = 50
 """Room for `-<attempt>-<index>` in a pod's host name, which may have 63 characters."""
 NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
-"""RFC 1035: the job's Service is called like the job."""
+"""RFC 1035, the strictest of what a name becomes part of: host names, labels, other names."""
 NAME_MESSAGE = (
     f"metadata.name must be at most {MAX_NAME_LENGTH} characters long, begin with a letter, and"
     " consist of lower-case letters, digits and '-': it becomes part of the workers' host names"

@@ -22,7 +22,8 @@ from lepton_operator.engine.queue import Lane
 from lepton_operator.engine.reflector import Reflector
 from lepton_operator.engine.resources import Resource
 from lepton_operator.engine.resync import INTERVAL, KeyAudit
-from lepton_operator.engine.store import Store
+from lepton_operator.engine.store import Change, Store
+from lepton_operator.reconcile.addresses import SERVICE
 from lepton_operator.reconcile.manifests import job_name
 from lepton_operator.reconcile.observed import (
     ChildView,
@@ -81,13 +82,14 @@ class Caches:
         self._unfinished = (0, -COUNTED_SECONDS)
         """How many training jobs had not ended, and when they were counted."""
         self.training_jobs: Store[TrainingJob] = Store(
-            TrainingJob.from_object, self._training_job_changed
+            TrainingJob.from_object, self._training_job_changed, index=lambda job: job.namespace
         )
 
         def reflect(
             resource: Resource,
             trim: Callable[[dict[str, Any]], Child],
             carry: Callable[[Child, Child], Child] | None = None,
+            on_change: Change[Child] = self._child_changed,
         ) -> Reflector[Child]:
             return Reflector(
                 client,
@@ -97,12 +99,12 @@ class Caches:
                 carry=carry,
                 namespace=namespace,
                 label_selector=OURS,
-                on_change=self._child_changed,
+                on_change=on_change,
             )
 
         self._jobs = reflect(JOBS, JobView.from_object)
         self._pods = reflect(PODS, PodView.from_object, PodView.carry)
-        self._services = reflect(SERVICES, PlainView.from_object)
+        self._services = reflect(SERVICES, PlainView.from_object, on_change=self._service_changed)
         self._slices = reflect(SLICES, PlainView.from_object)
         self._claims = reflect(CLAIMS, PlainView.from_object)
         self._policies = reflect(POLICIES, PlainView.from_object)
@@ -154,17 +156,26 @@ class Caches:
         }
 
     def children_of(self, key: Key) -> Observed:
-        """The objects of one training job."""
+        """The objects of one training job, and its namespace's Service."""
+        namespace, _ = key
+        service = self._services.store.get(namespace, SERVICE)
         return Observed(
             jobs=self._jobs.store.by_index(key),
             pods=self._pods.store.by_index(key),
-            services=self._services.store.by_index(key),
+            services=(service,) if service is not None else (),
             slices=self._slices.store.by_index(key),
             claims=self._claims.store.by_index(key),
             policies=self._policies.store.by_index(key),
             groups=tuple(g for r in self._groups.values() for g in r.store.by_index(key)),
             job_vanished=self._vanished_lately(key),
         )
+
+    def idle_service(self, namespace: str) -> PlainView | None:
+        """The Service of a namespace without training jobs, if it is there."""
+        service = self._services.store.get(namespace, SERVICE)
+        if service is None or service.deleting or self.training_jobs.by_index(namespace):
+            return None
+        return service
 
     def departed(self, job: TrainingJob) -> tuple[PodView, ...]:
         """Pods of the job's current attempt that had ended, and are gone; others are dropped."""
@@ -261,6 +272,12 @@ class Caches:
         for job in (old, new):
             if job is not None:
                 self._on_change(job.key, Lane.NEW if is_new else Lane.CHANGED)
+
+    def _service_changed(self, old: PlainView | None, new: PlainView | None) -> None:
+        if old is not None and old.name == SERVICE:
+            # It may be gone or not what it should be, which is any job's to mend.
+            for job in self.training_jobs.by_index(old.namespace):
+                self._on_change(job.key, Lane.CHANGED)
 
     def _child_changed(self, old: ChildView | None, new: ChildView | None) -> None:
         if isinstance(old, JobView) and old.job and (new is None or new.uid != old.uid):

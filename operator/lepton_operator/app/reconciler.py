@@ -12,7 +12,7 @@ from lepton_operator.api.status import LeptonTrainingJobStatus
 from lepton_operator.app.caches import Caches
 from lepton_operator.app.lookups import Lookups
 from lepton_operator.app.metrics import Metrics
-from lepton_operator.app.resources import TRAINING_JOBS, resource_of
+from lepton_operator.app.resources import SERVICES, TRAINING_JOBS, resource_of
 from lepton_operator.engine.client import ApiError, Client
 from lepton_operator.engine.diff import merge_patch
 from lepton_operator.engine.effects import Conflict, Effects, NameTaken, Refused
@@ -86,6 +86,8 @@ class Reconciler:
         job = self._caches.training_jobs.get(*key)
         if job is None or job.deleting:
             self._forget(key)
+            if job is None:
+                await self._tidy(key[0])
             return None
         observed = await self._observe(job)
         plan = decide(job, observed, self._settings, self._client.clock.now())
@@ -103,6 +105,14 @@ class Reconciler:
         self._log_tails.pop(key, None)
         self._obstacles.pop(key, None)
         self._made.pop(key, None)
+
+    async def _tidy(self, namespace: str) -> None:
+        """With the last job of a namespace goes what its jobs have shared. Should one come just
+        then, it sees the Service go, and makes another."""
+        service = self._caches.idle_service(namespace)
+        if service is not None:
+            left = await self._effects.delete(SERVICES, namespace, service.name, service.uid)
+            self._caches.deleted(SERVICES, namespace, service.name, service.uid, left)
 
     async def _observe(self, job: TrainingJob) -> Observed:
         children, departed = self._caches.children_of(job.key), self._caches.departed(job)

@@ -82,10 +82,11 @@ class Effects:
         )
 
     async def create(self, resource: Resource, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """POST; an object of the same name and controller is returned as it is.
+        """POST; an object of the same name and controller is returned as it is, and where the
+        manifest has no controller, one without and with a label or annotation of the manifest's.
 
         Labels that it has lost are put back, or a watch by label would never show it. Raises
-        NameTaken if it has another controller, or none.
+        NameTaken if it is another's.
         """
         metadata = manifest["metadata"]
         path = resource.path(metadata.get("namespace"))
@@ -99,10 +100,8 @@ class Effects:
         # If it is deleted just now, the 404 is an error like any other: the queue tries again.
         path = resource.path(metadata.get("namespace"), metadata["name"])
         existing = await self._client.get(path)
-        ours = _controller(manifest)
-        theirs = _controller(existing)
-        if ours is None or theirs is None or theirs["uid"] != ours["uid"]:
-            raise NameTaken(resource.kind, metadata["name"], _describe(theirs))
+        if not _is_of_the_same(existing, manifest):
+            raise NameTaken(resource.kind, metadata["name"], _describe(_controller(existing)))
         labels = metadata.get("labels") or {}
         if labels.items() <= (existing["metadata"].get("labels") or {}).items():
             return existing
@@ -283,6 +282,21 @@ def _controller(manifest: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if owner.get("controller"):
             return owner  # type: ignore[no-any-return]
     return None
+
+
+def _is_of_the_same(existing: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
+    """Whether both have one controller; or none, and one maker."""
+    theirs, ours = _controller(existing), _controller(manifest)
+    if theirs is not None and ours is not None:
+        return bool(theirs["uid"] == ours["uid"])
+    if theirs is not None or ours is not None:
+        return False
+    there, wanted = existing["metadata"], manifest["metadata"]
+    labels, annotations = wanted.get("labels") or {}, wanted.get("annotations") or {}
+    return bool(
+        labels.items() & (there.get("labels") or {}).items()
+        or annotations.keys() & (there.get("annotations") or {}).keys()
+    )
 
 
 def _describe(owner: Mapping[str, Any] | None) -> str:

@@ -1,9 +1,10 @@
 """Under which names the workers of a job find each other, and where these lead.
 
-A Service without a selector and EndpointSlices of our own. Of a Service with one, Kubernetes'
-controllers write Endpoints and EndpointSlices anew with each address that a pod gets, and compare
-each change of each pod with all such Services of its namespace: of a thousand jobs at once that
-was the largest part of what a job cost the cluster.
+One Service a namespace, for all its jobs: names of pods differ there anyway. It has no selector;
+each job has EndpointSlices of our own. Of a Service with one, Kubernetes' controllers write
+Endpoints and EndpointSlices anew with each address that a pod gets, and they compare each change of
+each pod with all Services of its namespace: with one a job that was, of a thousand jobs at once,
+the largest part of what a job cost the cluster.
 
 https://kubernetes.io/docs/concepts/services-networking/service/#services-without-selectors
 """
@@ -16,6 +17,8 @@ from lepton_operator.reconcile.observed import PodView
 
 Json = dict[str, Any]
 
+SERVICE = "lepton-workers"
+"""What the Service is called, and the subdomain of the workers' names."""
 RENDEZVOUS_PORT = 29_500
 """torchrun's own default."""
 LARGEST_SLICE = 1_000
@@ -27,27 +30,32 @@ def host_name(batch_job: str, rank: int) -> str:
     return f"{batch_job}-{rank}"
 
 
-def slice_labels(service: str) -> dict[str, str]:
+def dns_name(batch_job: str, rank: int) -> str:
+    """Under which a worker is found within its namespace."""
+    return f"{host_name(batch_job, rank)}.{SERVICE}"
+
+
+def slice_labels() -> dict[str, str]:
     """Whose slices they are, who keeps them, and that kube-proxy has nothing to do for them."""
     return {
-        "kubernetes.io/service-name": service,
+        "kubernetes.io/service-name": SERVICE,
         "endpointslice.kubernetes.io/managed-by": MANAGER,
         "service.kubernetes.io/headless": "",
     }
 
 
 def service_spec() -> Json:
-    """The spec of the job's Service."""
+    """The spec of the Service."""
     port = {"name": "rendezvous", "port": RENDEZVOUS_PORT, "targetPort": RENDEZVOUS_PORT}
     return {"clusterIP": "None", "ports": [{**port, "protocol": "TCP"}]}
 
 
-def slice_names(service: str, workers: int) -> list[str]:
+def slice_names(job: str, workers: int) -> list[str]:
     """What the EndpointSlices of so many workers are called; a job of one has none. Names of jobs
     have no dot, so none of these is another job's."""
     if workers == 1:
         return []
-    return [service, *(f"{service}.{n}" for n in range(1, -(-workers // LARGEST_SLICE)))]
+    return [job, *(f"{job}.{n}" for n in range(1, -(-workers // LARGEST_SLICE)))]
 
 
 def slices(batch_job: str, workers: int, pods: Iterable[PodView]) -> list[Json]:

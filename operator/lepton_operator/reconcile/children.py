@@ -34,12 +34,17 @@ def outdated(situation: Situation) -> tuple[Manifest, ...]:
         if (
             manifest["kind"] in ("Service", "EndpointSlice", "NetworkPolicy")
             and there is not None
-            and there.owner_uid == situation.job.uid
+            and there.owner_uid == _owner_of(manifest)
             and not there.deleting
             and there.desired_hash != wanted
         ):
             found.append(manifest)
     return tuple(found)
+
+
+def _owner_of(manifest: Manifest) -> str | None:
+    owners = manifest["metadata"].get("ownerReferences")
+    return owners[0]["uid"] if owners else None
 
 
 def _present(situation: Situation, manifest: Mapping[str, object]) -> ChildView | None:
@@ -141,7 +146,10 @@ def in_the_way(situation: Situation) -> str | None:
             {"metadata": {"name": manifests.job_name(situation.job, situation.status.attempt)}},
         )
     }
-    plain = (*seen.services, *seen.slices, *seen.claims, *seen.policies)
+    for service in seen.services:
+        if service.deleting and service.name in wanted:
+            return f"waiting for Service {service.name} to be deleted, which is made anew then"
+    plain = (*seen.slices, *seen.claims, *seen.policies)
     for child in (*seen.jobs, *plain, *seen.groups):
         stranger = child.owner_uid != situation.job.uid
         if child.name in wanted and (child.deleting or stranger):

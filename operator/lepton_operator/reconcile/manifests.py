@@ -1,5 +1,5 @@
-"""The objects of one attempt: a batch Job, a PodGroup, a Service with its slices, a policy, a
-claim."""
+"""The objects of one attempt: a batch Job, a PodGroup, slices of addresses, a policy, a claim; and
+the namespace's Service."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -84,22 +84,26 @@ def objects(
     if settings.network is not None:
         found.append(network_policy(job, spec, settings.network, settings.progress_port))
     if spec.workers > 1:
-        found.append(service(job))
+        found.append(service(job.namespace))
     if spec.storage is not None and spec.storage.size is not None:
         found.append(claim(job, spec.storage))
     return tuple(found)
 
 
-def service(job: TrainingJob) -> Manifest:
-    """The headless Service that gives workers their names."""
+def service(namespace: str) -> Manifest:
+    """The headless Service that gives workers their names. It is nobody's: all jobs of a namespace
+    share it."""
     return _finished(
-        job,
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": _metadata(job, job.name),
+            "metadata": {
+                "namespace": namespace,
+                "name": addresses.SERVICE,
+                "labels": dict(_COMMON_LABELS),
+            },
             "spec": addresses.service_spec(),
-        },
+        }
     )
 
 
@@ -111,9 +115,9 @@ def endpoint_slices(
     bodies = addresses.slices(batch.name, batch.workers, pods)
     for name, body in zip(addresses.slice_names(job.name, batch.workers), bodies, strict=False):
         metadata = _metadata(job, name)
-        metadata["labels"] |= addresses.slice_labels(job.name)
+        metadata["labels"] |= addresses.slice_labels()
         manifest = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice"}
-        found.append(_finished(job, {**manifest, "metadata": metadata, **body}))
+        found.append(_finished({**manifest, "metadata": metadata, **body}))
     return tuple(found)
 
 
@@ -122,7 +126,6 @@ def network_policy(
 ) -> Manifest:
     """What keeps others away from the workers."""
     return _finished(
-        job,
         {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
@@ -141,7 +144,6 @@ def claim(job: TrainingJob, storage: Storage) -> Manifest:
     if storage.storage_class_name is not None:
         wanted["storageClassName"] = storage.storage_class_name
     return _finished(
-        job,
         {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
@@ -159,7 +161,7 @@ def pod_group(
     wanted = gangs.pod_group(spec, gangs.chosen(spec, settings))
     if wanted is None:
         return None
-    return _finished(job, {**wanted, "metadata": _metadata(job, job_name(job, attempt), attempt)})
+    return _finished({**wanted, "metadata": _metadata(job, job_name(job, attempt), attempt)})
 
 
 def batch_job(
@@ -169,7 +171,6 @@ def batch_job(
     metadata = _metadata(job, job_name(job, attempt), attempt)
     metadata["labels"] |= gangs.job_labels(spec)
     return _finished(
-        job,
         {
             "apiVersion": "batch/v1",
             "kind": "Job",
@@ -217,18 +218,20 @@ def _metadata(job: TrainingJob, name: str, attempt: int | None = None) -> Manife
     }
 
 
+_COMMON_LABELS = {
+    "app.kubernetes.io/name": "lepton-training",
+    names.LABEL_MANAGED_BY: names.MANAGER,
+}
+
+
 def _labels(job: TrainingJob, attempt: int | None) -> dict[str, str]:
-    labels = {
-        "app.kubernetes.io/name": "lepton-training",
-        names.LABEL_MANAGED_BY: names.MANAGER,
-        names.LABEL_JOB_NAME: job.name,
-    }
+    labels = {**_COMMON_LABELS, names.LABEL_JOB_NAME: job.name}
     if attempt is not None:
         labels[names.LABEL_ATTEMPT] = str(attempt)
     return labels
 
 
-def _finished(job: TrainingJob, manifest: Manifest) -> Manifest:
+def _finished(manifest: Manifest) -> Manifest:
     """The manifest with its own digest in an annotation."""
     annotations = {names.ANNOTATION_DESIRED_HASH: digest(manifest)}
     return {**manifest, "metadata": {**manifest["metadata"], "annotations": annotations}}
@@ -261,7 +264,7 @@ def _pod_template(
         **gangs.pod_fields(gang, group),
     }
     if spec.workers > 1:
-        pod["subdomain"] = job.name
+        pod["subdomain"] = addresses.SERVICE
     for field, value in (
         ("affinity", scheduling.affinity(spec, job.status, labels, settings)),
         ("topologySpreadConstraints", scheduling.spread(spec, labels, settings)),
@@ -320,7 +323,7 @@ def _environment(
     processes = processes_per_worker(spec)
     first = "localhost"
     if spec.workers > 1:
-        first = f"{addresses.host_name(job_name(job, attempt), 0)}.{job.name}"
+        first = addresses.dns_name(job_name(job, attempt), 0)
     ours: dict[str, Any] = {
         "HOME": volumes.TEMPORARY_MOUNT,
         "PYTHONUNBUFFERED": "1",
@@ -332,8 +335,6 @@ def _environment(
         "PET_RDZV_BACKEND": "static",
         "PET_RDZV_ENDPOINT": f"{first}:{addresses.RENDEZVOUS_PORT}",
         "PET_RDZV_ID": f"{job.uid}-{attempt}",
-        "PET_MASTER_ADDR": first,
-        "PET_MASTER_PORT": str(addresses.RENDEZVOUS_PORT),
         "MASTER_ADDR": first,
         "MASTER_PORT": str(addresses.RENDEZVOUS_PORT),
         "WORLD_SIZE": str(spec.workers * processes),

@@ -434,6 +434,7 @@ class Observed:
     """Pods that had ended, and are gone since, as they were last seen: where one of several fails,
     Kubernetes ends and deletes its peers, which may have been the cause."""
     services: tuple[PlainView, ...] = ()
+    """Of the namespace: what the workers of all its jobs have their names from."""
     slices: tuple[PlainView, ...] = ()
     claims: tuple[PlainView, ...] = ()
     policies: tuple[PlainView, ...] = ()

@@ -15,6 +15,7 @@ from campaign.recorder import Json
 from campaign.scene import Scene
 from campaign.stage import Stage
 from lepton_operator.api.names import LABEL_JOB_NAME
+from lepton_operator.reconcile.addresses import SERVICE
 
 Life = Callable[[Stage], Awaitable[None]]
 
@@ -139,7 +140,7 @@ async def end_of(stage: Stage) -> Json:
         found[kind] = sorted(
             item["metadata"]["name"]
             for item in listed["items"]
-            if (item["metadata"].get("labels") or {}).get(LABEL_JOB_NAME) == stage.name
+            if _is_of(item, stage.name) or item["metadata"]["name"] == SERVICE
         )
     attempts = {attempt_of(job) for job in stage.children("jobs")}
     pods = [pod for pod in stage.children("pods") if attempt_of(pod) in attempts]
@@ -165,7 +166,7 @@ def _is_of(there: Json, name: str) -> bool:
 
 
 def _is_about(asked: str, name: str) -> bool:
-    return asked == name or asked.startswith((f"{name}-", f"{name}."))
+    return asked in (name, SERVICE) or asked.startswith((f"{name}-", f"{name}."))
 
 
 async def live(scene: Scene, life: Life) -> Outcome:

@@ -136,3 +136,20 @@ def test_jobs_that_have_not_ended_are_counted_now_and_then(monkeypatch: pytest.M
     assert caches.unfinished() == 0
     time[0] += caches_module.COUNTED_SECONDS
     assert caches.unfinished() == 2
+
+
+def test_jobs_of_a_namespace_look_after_their_service() -> None:
+    looked_at: list[tuple[str, str]] = []
+    caches = Caches(Server(), None, lambda key, _: looked_at.append(key))  # type: ignore[arg-type]
+    for namespace, name in (("team", "a"), ("team", "b"), ("elsewhere", "c")):
+        metadata = {"namespace": namespace, "name": name, "uid": name, "resourceVersion": "1"}
+        caches.training_jobs.upsert({"metadata": metadata, "spec": {}})
+    store = caches.reflectors["services"].store
+    common = {"namespace": "team", "name": "lepton-workers", "uid": "s", "resourceVersion": "2"}
+    looked_at.clear()
+    store.upsert({"metadata": common})
+    assert looked_at == []
+    assert [s.uid for s in caches.children_of(("team", "a")).services] == ["s"]
+    assert caches.children_of(("elsewhere", "c")).services == ()
+    store.delete({"metadata": {**common, "resourceVersion": "3"}})
+    assert sorted(looked_at) == [("team", "a"), ("team", "b")]

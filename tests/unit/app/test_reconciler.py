@@ -170,6 +170,25 @@ def test_an_object_that_vanished_with_its_job_is_not_made_again() -> None:
     assert bench.caches.training_jobs.get(*KEY) is None
 
 
+def test_with_the_last_job_of_a_namespace_goes_the_service_that_its_jobs_shared() -> None:
+    bench = Bench({"attempt": 1, "startTime": NOW}, workers=2)
+    bench.run()
+    service = "/api/v1/namespaces/team/services/lepton-workers"
+    (there,) = bench.caches.children_of(KEY).services
+    bench.server.others[service] = {"metadata": {"uid": there.uid}}
+    other = {**bench.server.training_job["metadata"], "name": "other", "uid": "fedcba987654"}
+    bench.caches.training_jobs.upsert({**bench.server.training_job, "metadata": other})
+    bench.caches.training_job_gone(KEY)
+    bench.server.requests.clear()
+    bench.run()
+    assert bench.server.requests == []
+    bench.caches.training_job_gone(("team", "other"))
+    bench.run()
+    assert bench.server.requests == [("DELETE", service)]
+    bench.run()
+    assert len(bench.server.requests) == 1
+
+
 def test_a_job_is_deleted_as_the_very_one_that_ended() -> None:
     bench = Bench(ended(), ttlSecondsAfterFinished=0)
     bench.run()

@@ -98,6 +98,36 @@ async def test_a_name_that_belongs_to_nobody_is_not_taken_over(
         await effects.create(kit.THINGS, manifest())
 
 
+def shared() -> dict[str, Any]:
+    """A manifest that several make, and of which none is the owner."""
+    marks = {"labels": {"made-by": "us"}, "annotations": {"hash": "1"}}
+    return {"metadata": {"namespace": "default", "name": "thing", **marks}}
+
+
+async def test_what_is_shared_is_made_once_and_keeps_its_labels(
+    api: Any, effects: Effects, kit: Any
+) -> None:
+    first = await effects.create(kit.THINGS, shared())
+    assert await effects.create(kit.THINGS, shared()) == first
+    assert api.count("PATCH") == 0
+    del api.objects[kit.path("thing")]["metadata"]["labels"]
+    await effects.create(kit.THINGS, shared())
+    assert api.requests[-1][0] == "PATCH"
+    assert api.bodies[-1] == {"metadata": {"uid": "uid-1", "labels": {"made-by": "us"}}}
+
+
+@pytest.mark.parametrize("owner", ["u2", None])
+async def test_a_shared_name_that_is_anothers_is_told(
+    api: Any, effects: Effects, kit: Any, owner: str | None
+) -> None:
+    if owner is None:
+        api.put(kit.path("thing"))
+    else:
+        await effects.create(kit.THINGS, manifest(owner=owner))
+    with pytest.raises(NameTaken, match="Thing thing exists already"):
+        await effects.create(kit.THINGS, shared())
+
+
 async def test_retry_after_is_honoured(
     api: Any, effects: Effects, kit: Any, clock: Any, metrics: Requests
 ) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from lepton.spec.report import ErrorReport, LastWord
 from lepton_operator.api.job import TrainingJob
-from lepton_operator.api.names import ConditionType
+from lepton_operator.api.names import ANNOTATION_DESIRED_HASH, ConditionType
+from lepton_operator.reconcile import manifests
 from lepton_operator.reconcile.decide import decide
 from lepton_operator.reconcile.observed import JobView, Observed, PlainView, PodView
 from lepton_operator.reconcile.plan import Plan
@@ -170,8 +171,15 @@ def word(line: str, where: str | None = None, **more: Any) -> LastWord:
     return LastWord(rank=rank, error=ErrorReport(line=line, where=where, **more))
 
 
+def service(**more: Any) -> PlainView:
+    """The Service of the namespace, which is nobody's."""
+    wanted = manifests.service("team")["metadata"]["annotations"][ANNOTATION_DESIRED_HASH]
+    nobodys = {"owner_uid": None, "job": None, "desired_hash": wanted}
+    return plain("lepton-workers", **(nobodys | more))
+
+
 def plain(name: str = "job", **more: Any) -> PlainView:
-    """A Service or claim of the job."""
+    """A claim of the job."""
     view = PlainView(
         namespace="team",
         name=name,

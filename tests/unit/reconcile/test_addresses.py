@@ -14,6 +14,7 @@ from situations import (
     plan_for,
     pod,
     running,
+    service,
     training_job,
 )
 
@@ -23,7 +24,7 @@ from lepton_operator.reconcile import addresses, manifests
 from lepton_operator.reconcile.observed import PodView
 from lepton_operator.reconcile.plan import Deletion
 
-SERVICE = (plain(desired_hash=manifests.service(training_job())["metadata"]["annotations"][HASH]),)
+SERVICE = (service(),)
 
 
 def placed(rank: int, ip: str | None = None, **more: object) -> PodView:
@@ -38,14 +39,14 @@ def plan(*pods: PodView, **seen: object):
 
 
 def test_the_service_has_no_selector_which_kubernetes_would_keep_addresses_of():
-    service = manifests.service(training_job(workers=2))
-    assert service["spec"]["clusterIP"] == "None"
-    assert "selector" not in service["spec"]
+    spec = manifests.service("team")["spec"]
+    assert spec["clusterIP"] == "None"
+    assert "selector" not in spec
 
 
 def test_each_worker_has_the_name_that_its_peers_ask_for():
     (made,) = plan(placed(0), placed(1)).create
-    assert made["metadata"]["labels"]["kubernetes.io/service-name"] == "job"
+    assert made["metadata"]["labels"]["kubernetes.io/service-name"] == "lepton-workers"
     assert made["metadata"]["ownerReferences"][0]["kind"] == names.KIND
     assert [(e["hostname"], e["addresses"]) for e in made["endpoints"]] == [
         ("job-1-0", ["10.0.0.0"]),
@@ -54,9 +55,9 @@ def test_each_worker_has_the_name_that_its_peers_ask_for():
     job = training_job(counted(), workers=2)
     (attempt,) = (m for m in plan_for(job, services=SERVICE).create if m["kind"] == "Job")
     worker = attempt["spec"]["template"]["spec"]
-    assert worker["subdomain"] == "job"
+    assert worker["subdomain"] == "lepton-workers"
     told = {v["name"]: v.get("value") for v in worker["containers"][0]["env"]}
-    assert told["MASTER_ADDR"] == "job-1-0.job"
+    assert told["MASTER_ADDR"] == "job-1-0.lepton-workers"
 
 
 def test_a_worker_is_reached_before_it_is_ready():

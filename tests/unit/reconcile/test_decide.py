@@ -21,6 +21,7 @@ from situations import (
     plan_for,
     pod,
     running,
+    service,
     training_job,
     word,
 )
@@ -51,27 +52,34 @@ def test_an_attempt_is_counted_before_anything_of_it_exists():
 def test_a_counted_attempt_is_made():
     plan = plan_for(training_job(counted(), **STORED))
     assert kinds(plan.create) == [
-        ("Service", "job"), ("PersistentVolumeClaim", "job"), ("Job", "job-1"),
+        ("Service", "lepton-workers"), ("PersistentVolumeClaim", "job"), ("Job", "job-1"),
     ]  # fmt: skip
 
 
 def test_what_is_there_is_not_made_again():
     job = training_job(counted(), **STORED)
-    plan = plan_for(job, services=(plain(),), claims=(plain(),))
+    plan = plan_for(job, services=(service(),), claims=(plain(),))
     assert kinds(plan.create) == [("Job", "job-1")]
-    plan = plan_for(job, services=(plain(),), claims=(plain(),), jobs=(batch_job(),))
+    plan = plan_for(job, services=(service(),), claims=(plain(),), jobs=(batch_job(),))
     assert plan.create == ()
 
 
 def test_a_service_and_addresses_that_somebody_deleted_come_back():
     plan = plan_for(training_job(running(), workers=2), jobs=(batch_job(),), pods=(pod(0), pod(1)))
-    assert kinds(plan.create) == [("Service", "job"), ("EndpointSlice", "job")]
+    assert kinds(plan.create) == [("Service", "lepton-workers"), ("EndpointSlice", "job")]
 
 
 def test_a_service_of_another_version_of_the_operator_is_brought_up_to_date():
-    old = plain(desired_hash="of-another-version")
+    old = service(desired_hash="of-another-version")
     plan = plan_for(training_job(running(), workers=2), jobs=(batch_job(),), services=(old,))
-    assert kinds(plan.apply) == [("Service", "job")]
+    assert kinds(plan.apply) == [("Service", "lepton-workers")]
+
+
+def test_a_service_that_is_being_deleted_is_waited_for():
+    plan = plan_for(training_job(counted(), workers=2), services=(service(deleting=True),))
+    assert plan.create == ()
+    told = condition(plan, ConditionType.PODS_READY).message
+    assert told.startswith("waiting for Service lepton-workers to be deleted")
 
 
 def test_a_policy_that_somebody_deleted_or_that_is_outdated_is_put_right():

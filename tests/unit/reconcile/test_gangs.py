@@ -119,11 +119,11 @@ def test_what_runs_goes_on_though_its_gang_is_offered_no_more():
 def test_a_group_that_is_there_is_not_made_again_and_not_brought_back_later():
     job = training_job(counted(), workers=2)
     plan = plan_for(job, settings=ALL, groups=(group(),))
-    assert kinds(plan.create) == [("Service", "job"), ("Job", "job-1")]
+    assert kinds(plan.create) == [("Service", "lepton-workers"), ("Job", "job-1")]
     plan = plan_for(
         training_job(running(), workers=2), settings=ALL, jobs=(batch_job(),), pods=(pod(0), pod(1))
     )
-    assert kinds(plan.create) == [("Service", "job"), ("EndpointSlice", "job")]
+    assert kinds(plan.create) == [("Service", "lepton-workers"), ("EndpointSlice", "job")]
 
 
 def test_a_group_goes_with_its_attempts_job():

@@ -155,12 +155,12 @@ def test_torchrun_finds_the_first_worker_by_its_name():
     assert variables["PET_NNODES"] == "4"
     assert variables["PET_NPROC_PER_NODE"] == "1"
     assert variables["PET_RDZV_BACKEND"] == "static"
-    assert variables["PET_RDZV_ENDPOINT"] == "job-3-0.job:29500"
-    assert variables["MASTER_ADDR"] == variables["PET_MASTER_ADDR"] == "job-3-0.job"
+    assert variables["PET_RDZV_ENDPOINT"] == "job-3-0.lepton-workers:29500"
+    assert variables["MASTER_ADDR"] == "job-3-0.lepton-workers"
     assert variables["WORLD_SIZE"] == "4"
     index = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
     assert variables["RANK"] == variables["PET_NODE_RANK"] == index
-    assert pod_of(made(workers=4))["subdomain"] == "job"
+    assert pod_of(made(workers=4))["subdomain"] == "lepton-workers"
 
 
 def test_one_worker_meets_itself_and_needs_no_name():

@@ -58,7 +58,7 @@ def test_the_old_workers_end_before_the_new_ones_are_made():
     end = {"jobs": (), "pods": (deleted(pod(0)), pod(1))}
     assert plan_for(job, **end).create == ()
     made = plan_for(job).create
-    assert kinds(made) == [("Service", "job"), ("Job", "job-2")]
+    assert kinds(made) == [("Service", "lepton-workers"), ("Job", "job-2")]
     assert made[-1]["spec"]["completions"] == 3
 
 

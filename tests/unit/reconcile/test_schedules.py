@@ -77,8 +77,8 @@ def perform(world: World, what: str, value: object) -> None:
         for batch in world.of("Job")[-1:]:
             world.delete("Job", batch["metadata"]["name"])
     elif what == "delete service":
-        if ("Service", "job") in world.objects:
-            world.delete("Service", "job")
+        if ("Service", "lepton-workers") in world.objects:
+            world.delete("Service", "lepton-workers")
     elif what == "suspend":
         world.change_spec(suspend=value)
     elif what == "quota":

@@ -251,7 +251,7 @@ class World:
                 self.refused_for_now = self.quota
                 return False
             self._wrote(f"create {manifest['kind']} {manifest['metadata']['name']}")
-            self._create(manifest)
+            self.create(manifest)
             self._saw(manifest["kind"], manifest["metadata"]["name"])
         self.refused_for_now = None
         for manifest in plan.apply:
@@ -296,7 +296,8 @@ class World:
 
     # What the API server does
 
-    def _create(self, manifest: Json) -> None:
+    def create(self, manifest: Json) -> None:
+        """Make an object that is not there."""
         manifest = json.loads(json.dumps(manifest))
         kind, metadata = manifest["kind"], manifest["metadata"]
         if (kind, metadata["name"]) in self.objects:
@@ -318,7 +319,7 @@ class World:
         there = self.objects.get((manifest["kind"], manifest["metadata"]["name"]))
         if manifest["kind"] != "Job":
             if there is None:
-                self._create(manifest)
+                self.create(manifest)
                 return True
             new = json.loads(json.dumps(manifest))
             there.update({key: new[key] for key in new if key != "metadata"})

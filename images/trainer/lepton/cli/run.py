@@ -262,8 +262,6 @@ class Attempt:
             "PET_RDZV_BACKEND": "static",
             "PET_RDZV_ENDPOINT": f"localhost:{rendezvous}",
             "PET_RDZV_ID": f"{manifest.name}-{self._number}",
-            "PET_MASTER_ADDR": "localhost",
-            "PET_MASTER_PORT": rendezvous,
             "MASTER_ADDR": "localhost",
             "MASTER_PORT": rendezvous,
             "WORLD_SIZE": str(spec.workers),
