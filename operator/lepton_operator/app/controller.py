@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 STALLED_SECONDS = 120.0
 """Without a sign of work for so long the process counts as dead, and the kubelet restarts it."""
-PROGRESS_SHARE = 0.475
+PROGRESS_SHARE = 0.45
 """Of the writes, for each job's progress in turn. What comes late is written again sooner, so that
 it takes about half of them while thousands start."""
 DRAIN_SECONDS = 20.0

@@ -12,14 +12,14 @@ STARTING_SHARE = 1 / 8
 
 class Pacer(Generic[K]):
     """Spaces the progress writes of each job: one every `minimum` seconds, but all running jobs
-    share a budget. With 5,000 of them and 57 writes/s each waits 88 s at least.
+    share a budget. With 5,000 of them and 54 writes/s each waits 93 s at least.
     """
 
     def __init__(
         self,
         *,
         minimum: float = 10.0,
-        writes_per_second: float = 57.0,
+        writes_per_second: float = 54.0,
         unfinished: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
