@@ -147,10 +147,10 @@ def join_group(named: str | None = None) -> WorkerGroup:
     heartbeat = None
     try:
         store = _rendezvous(rank, size)
-        heartbeat = Heartbeat(store.clone(), rank, size)
         if on_gpu:
             gpu = torch.cuda.get_device_properties(device)
-            _refuse_shared_gpu(store, rank, size, str(gpu.uuid))
+            _refuse_shared_gpus(store, rank, size, str(gpu.uuid))
+        heartbeat = Heartbeat(store.clone(), rank, size)
         dist.init_process_group(
             backend="nccl" if on_gpu else "gloo",
             store=store,
@@ -199,16 +199,16 @@ def _device(named: str | None) -> str:
     return named
 
 
-def _refuse_shared_gpu(store: "Store", rank: int, size: int, gpu: str) -> None:
-    """Raises InputError when two processes were given one GPU, as where a node's GPUs are shared in
-    turns: NCCL can't work there, and would not say so."""
+def _refuse_shared_gpus(store: "Store", rank: int, size: int, gpu: str) -> None:
+    """Raises InputError, in every process, when some were given one GPU, as where a node's GPUs are
+    shared in turns: NCCL can't work there, and would not say so."""
     store.set(f"gpu-{rank}", gpu)
-    ranks = [other for other in range(size) if store.get(f"gpu-{other}").decode() == gpu]
-    if len(ranks) > 1:
-        told = ", ".join(map(str, ranks))
+    gpus = [store.get(f"gpu-{other}").decode() for other in range(size)]
+    shared = [str(other) for other in range(size) if gpus.count(gpus[other]) > 1]
+    if shared:
         raise InputError(
-            f"processes {told} share one GPU ({gpu}): give each worker one of its own, or train on "
-            "the CPU"
+            f"processes {', '.join(shared)} share GPUs: give each one of its own, or train on the "
+            "CPU"
         )
 
 

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 
 from figures import Figure, Report, at_most, quantile
 
+from lepton_operator.api.job import TrainingJob
+from lepton_operator.api.validation import parse_spec
 from lepton_operator.app.resources import JOBS, PODS, TRAINING_JOBS
 from lepton_operator.engine.client import MERGE_PATCH, Client
+from lepton_operator.reconcile import manifests
+from lepton_operator.reconcile.settings import Settings
 from scale.cluster import (
+    Json,
     Watched,
     concurrently,
     create,
@@ -25,6 +30,9 @@ from scale.manifests import IMAGE, plain_job, training_job
 from scale.process import ControlPlane, Operator
 
 WORKERS = 4
+
+Write = Callable[[Client, str, str, float], Awaitable[None]]
+"""Makes one job of a namespace and a name, whose pods run for some seconds."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +89,34 @@ async def write_plain(client: Client, where: str, name: str, seconds: float) -> 
 async def write_least(client: Client, where: str, name: str, seconds: float) -> None:
     """What no operator can do without that counts an attempt before its Job exists: a
     LeptonTrainingJob, which is nobody's, one write of its status, and the same batch Job."""
-    job = training_job(where, name, WORKERS, f"{seconds}s", managedBy="lepton.test/nobody")
-    await create(client, TRAINING_JOBS, job)
-    path = TRAINING_JOBS.path(where, name, "status")
-    await patiently(lambda: client.patch(path, {"status": {"attempt": 1}}, MERGE_PATCH))
+    await write_counted(client, where, name, seconds)
     await write_plain(client, where, name, seconds)
 
 
-async def written(
-    client: Client, jobs: int, write: Callable[[Client, str, str, float], Awaitable[None]]
-) -> Burst:
+async def write_least_with_our_pods(client: Client, where: str, name: str, seconds: float) -> None:
+    """The same with the Job that the operator makes, whose pods have torchrun's environment and
+    keep to the restricted profile; no Service, addresses or policy."""
+    job = TrainingJob.from_object(await write_counted(client, where, name, seconds))
+    batch = manifests.batch_job(job, parse_spec(job.spec), 1, Settings(trainer_image=IMAGE))
+    await create(client, JOBS, batch)
+
+
+async def write_counted(client: Client, where: str, name: str, seconds: float) -> Json:
+    """A LeptonTrainingJob that is nobody's, whose status counts an attempt; returns it."""
+    job = training_job(where, name, WORKERS, f"{seconds}s", managedBy="lepton.test/nobody")
+    await create(client, TRAINING_JOBS, job)
+    path = TRAINING_JOBS.path(where, name, "status")
+    return await patiently(lambda: client.patch(path, {"status": {"attempt": 1}}, MERGE_PATCH))
+
+
+BETWEEN = {
+    "a resource, its status once and a plain Job": write_least,
+    "the same with our pods": write_least_with_our_pods,
+}
+"""What an operator with a resource of its own takes before it makes anything else."""
+
+
+async def written(client: Client, jobs: int, write: Write) -> Burst:
     """Jobs that a script writes, without an operator."""
     processes = ControlPlane()
     seconds, within = run_for(jobs), 120.0 + jobs * 0.6
@@ -155,12 +181,16 @@ async def ours(client: Client, jobs: int, **spec: object) -> Burst:
 
 
 async def measure(client: Client, report: Report, jobs: int, rounds: int) -> None:
-    """Ours, the floor, and the least beside it in turn."""
-    floors, leasts, bursts = [], [], []
+    """Ours, the floor, and what lies between in turn; at the end ours once with native gangs."""
+    floors: list[Burst] = []
+    bursts: list[Burst] = []
+    between: dict[str, list[Burst]] = {name: [] for name in BETWEEN}
     for _ in range(rounds):
         floors.append(await written(client, jobs, write_plain))
-        leasts.append(await written(client, jobs, write_least))
+        for name, write in BETWEEN.items():
+            between[name].append(await written(client, jobs, write))
         bursts.append(await ours(client, jobs))
+    placed_together = await ours(client, jobs, scheduling={"gang": "Native"})
     title = f"{jobs:,} × {WORKERS}"
 
     def add(
@@ -172,18 +202,18 @@ async def measure(client: Client, report: Report, jobs: int, rounds: int) -> Non
     middle = statistics.median
     add("plain Jobs, all pods running", middle(f.all_running for f in floors), "s")
     add("all pods running", middle(b.all_running for b in bursts), "s")
-    against = [[b.all_running / f.all_running for b, f in zip(found, floors, strict=True)]
-               for found in (leasts, bursts)]  # fmt: skip
-    least = "a resource, its status once and a plain Job"
-    add(f"{least}, against plain Jobs", middle(against[0]), "times")
-    add("all pods running, against plain Jobs", middle(against[1]), "times", 1.1)
-    for name, one in (
-        ("plain Jobs, ", floors[-1]), (f"{least}, ", leasts[-1]), ("", bursts[-1])
-    ):  # fmt: skip
-        each = {who: 1000 * spent / jobs for who, spent in one.control_plane.items()}
-        detail = ", ".join(f"{who} {spent:.1f}" for who, spent in each.items())
-        add(f"{name}CPU of all that runs until all pods run, a job", sum(each.values()), "ms",
-            detail=detail)  # fmt: skip
+    for name, found in {**between, "all pods running": bursts}.items():
+        against = [b.all_running / f.all_running for b, f in zip(found, floors, strict=True)]
+        bound = 1.1 if found is bursts else None
+        add(f"{name}, against plain Jobs", middle(against), "times", bound)
+    for name, found in {"plain Jobs": floors, **between, "LeptonTrainingJobs": bursts}.items():
+        each = {
+            who: middle(1000 * burst.control_plane[who] / jobs for burst in found)
+            for who in found[0].control_plane
+        }
+        detail = ", ".join(f"{who} {spent:.1f}" for who, spent in each.items() if spent >= 0.05)
+        name = f"{name}, CPU of all that runs until all pods run, a job"
+        add(name, sum(each.values()), "ms", detail=detail)
     floor = middle(f.all_complete for f in floors)
     add("plain Jobs, last pod succeeded to all complete", floor, "s")
     add(
@@ -201,6 +231,13 @@ async def measure(client: Client, report: Report, jobs: int, rounds: int) -> Non
         "",
         7,
         bursts[-1].for_what,
+    )
+    add(
+        "requests of the operator a job, with a native gang",
+        placed_together.requests,
+        "",
+        7,
+        placed_together.for_what,
     )
     cpu = middle(b.cpu_seconds for b in bursts)
     add("CPU of the operator", cpu, "s", 0.028 * jobs, f"{1000 * cpu / jobs:.1f} ms a job")

@@ -9,7 +9,7 @@ import torch
 from lepton import Agent, Environment, InputError, Trainer
 from lepton.algorithms import make_learner
 from lepton.algorithms.learner import Workplace
-from lepton.distributed import _refuse_shared_gpu, join_group
+from lepton.distributed import _refuse_shared_gpus, join_group
 from lepton.training.collect import make_collector
 from lepton.training.collector import Collector
 from lepton.training.device_collector import DeviceCollector
@@ -201,9 +201,10 @@ def test_pods_that_were_given_one_gpu_are_told_so() -> None:
     store = torch.distributed.HashStore()
     for rank, gpu in enumerate(["GPU-a", "GPU-b", "GPU-a"]):
         store.set(f"gpu-{rank}", gpu)
-    with pytest.raises(InputError, match=r"processes 0, 2 share one GPU \(GPU-a\): give each"):
-        _refuse_shared_gpu(store, 2, 3, "GPU-a")
-    _refuse_shared_gpu(store, 1, 3, "GPU-b")
+    for rank, gpu in enumerate(["GPU-a", "GPU-b", "GPU-a"]):
+        with pytest.raises(InputError, match=r"processes 0, 2 share GPUs: give each one"):
+            _refuse_shared_gpus(store, rank, 3, gpu)
+    _refuse_shared_gpus(store, 0, 2, "GPU-a")
 
 
 def test_a_group_of_the_programs_own_has_to_work_on_the_named_device(
