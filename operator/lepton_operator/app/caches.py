@@ -177,6 +177,11 @@ class Caches:
             return None
         return service
 
+    def idle_services(self) -> list[Key]:
+        """Where such Services are, whose last job went while no operator was there to see it."""
+        there = self._services.store.keys()
+        return [key for key in there if self.idle_service(key[0]) is not None]
+
     def departed(self, job: TrainingJob) -> tuple[PodView, ...]:
         """Pods of the job's current attempt that had ended, and are gone; others are dropped."""
         known = self._departed.get(job.key, {})

@@ -184,7 +184,8 @@ class Controller:
         await garbage.spare(self._filled())
         await self._lease.wait_leading()
         log.info("leading", extra={"identity": self._lease.identity})
-        for key in list(self._caches.training_jobs.keys()):
+        # A key of no job is looked at as that of one that has gone.
+        for key in (*self._caches.training_jobs.keys(), *self._caches.idle_services()):
             self._queue.add(key)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._workers.run())

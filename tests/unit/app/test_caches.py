@@ -151,5 +151,8 @@ def test_jobs_of_a_namespace_look_after_their_service() -> None:
     assert looked_at == []
     assert [s.uid for s in caches.children_of(("team", "a")).services] == ["s"]
     assert caches.children_of(("elsewhere", "c")).services == ()
+    assert caches.idle_services() == []
+    store.upsert({"metadata": {**common, "namespace": "abandoned", "uid": "t"}})
+    assert caches.idle_services() == [("abandoned", "lepton-workers")]
     store.delete({"metadata": {**common, "resourceVersion": "3"}})
     assert sorted(looked_at) == [("team", "a"), ("team", "b")]

@@ -143,7 +143,7 @@ def ended(kind: str = "Complete") -> dict[str, Any]:
 
 def test_a_write_that_carries_an_old_report_leaves_the_turn_of_the_next_to_come_soon() -> None:
     bench = Bench({})
-    bench.pacer.running = 5700
+    bench.pacer.running = 5400
     report = datetime.now(UTC) - timedelta(seconds=30)
     bench.board.put(KEY, 0, Progress(step=5), report)
     bench.run()
