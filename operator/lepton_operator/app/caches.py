@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from lepton_operator.api.job import TrainingJob
@@ -167,7 +168,7 @@ class Caches:
             claims=self._claims.store.by_index(key),
             policies=self._policies.store.by_index(key),
             groups=tuple(g for r in self._groups.values() for g in r.store.by_index(key)),
-            job_vanished=self._vanished_lately(key),
+            job_vanished_ago=self._vanished_ago(key),
         )
 
     def idle_service(self, namespace: str) -> PlainView | None:
@@ -218,9 +219,10 @@ class Caches:
             self._unfinished = (count, now)
         return count
 
-    def _vanished_lately(self, key: Key) -> bool:
+    def _vanished_ago(self, key: Key) -> timedelta | None:
         since = self._vanished.get(key)
-        return since is not None and time.monotonic() - since < VANISHED_SECONDS
+        ago = time.monotonic() - since if since is not None else VANISHED_SECONDS
+        return timedelta(seconds=ago) if ago < VANISHED_SECONDS else None
 
     def _note_vanished(self, key: Key) -> None:
         now = time.monotonic()

@@ -50,6 +50,8 @@ from lepton_operator.reconcile.text import one_line, plural
 from lepton_operator.reconcile.volumes import begins_from_zero, loss_of_progress
 
 AT_ONCE = timedelta(0)
+LATE_PODS = timedelta(seconds=2)
+"""The controller of a Job that has gone may not have heard of that yet, and make pods of it."""
 SOON = timedelta(seconds=2)
 """To look again at what no event may tell of, such as a node that does not answer."""
 
@@ -171,13 +173,15 @@ def start_attempt(situation: Situation) -> Plan:
     start = attempts.start_time(status, situation.spec.failure_policy, situation.job.uid)
     if start is not None and now < start:
         return Plan(status, delete=delete, again_in=start - now)
-    observed = situation.observed
+    observed, vanished = situation.observed, situation.observed.job_vanished_ago
+    if vanished is not None and vanished < LATE_PODS:
+        return Plan(status, delete=delete, again_in=LATE_PODS - vanished)
     suspects = placement.suspects(situation)
     look_up = LookUp(
         limits=memory.has_grown(status) and observed.limits is None,
         nodes=bool(suspects) and observed.nodes is None,
         pods_of=situation.job.name
-        if observed.job_vanished and not observed.pods_looked_up
+        if vanished is not None and not observed.pods_looked_up
         else None,
     )
     if look_up:

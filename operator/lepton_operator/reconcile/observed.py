@@ -464,9 +464,9 @@ class Observed:
     """All nodes; None unless a plan asked to look them up."""
     looked_up_job: tuple[JobView, ...] | None = None
     """The batch Job that a plan asked to look up, if it is there; None unless one did."""
-    job_vanished: bool = False
-    """Whether a batch Job of this training job, or of an earlier one of its name, was seen to go a
-    moment ago. Pods of it may not have been seen at all yet: their watch is another."""
+    job_vanished_ago: timedelta | None = None
+    """How long ago a batch Job of this training job, or of an earlier one of its name, was seen to
+    go, if lately. Pods of it may not have been seen at all yet: their watch is another."""
     pods_looked_up: bool = False
     """Whether `pods` were looked up, as a plan asked."""
     workload: WorkloadView | NoWorkload | None = None

@@ -1,6 +1,6 @@
 """What the caches do when events of children were lost."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -95,14 +95,16 @@ def test_a_batch_job_that_goes_is_remembered_for_a_while(
     }  # fmt: skip
     jobs = caches.reflectors["jobs.batch"].store
     jobs.upsert(batch)
-    assert not caches.children_of(("team", "job")).job_vanished
+    assert caches.children_of(("team", "job")).job_vanished_ago is None
     if by_us:
         caches.deleted(JOBS, "team", "job-1", "u", None)
     else:
         jobs.delete(batch)
-    assert caches.children_of(("team", "job")).job_vanished
+    ago = caches.children_of(("team", "job")).job_vanished_ago
+    assert ago is not None
+    assert ago < timedelta(seconds=10)
     monkeypatch.setattr("lepton_operator.app.caches.VANISHED_SECONDS", 0.0)
-    assert not caches.children_of(("team", "job")).job_vanished
+    assert caches.children_of(("team", "job")).job_vanished_ago is None
 
 
 def test_when_a_pods_deletion_was_asked_for_outlives_that_the_kubelet_asks_again() -> None:

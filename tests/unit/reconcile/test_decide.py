@@ -96,12 +96,15 @@ def test_a_job_of_another_version_of_the_operator_is_left_alone():
     assert plan_for(training_job(running()), jobs=(old,), pods=(pod(0),)).apply == ()
 
 
-def test_pods_that_no_watch_has_told_of_yet_are_looked_up_when_a_job_has_just_gone():
+def test_pods_that_a_job_which_has_just_gone_may_have_yet_are_waited_for_and_looked_up():
     job = training_job(counted())
-    asking = plan_for(job, job_vanished=True)
+    waiting = plan_for(job, job_vanished_ago=timedelta(seconds=0.5))
+    assert (waiting.look_up, waiting.create) == (None, ())
+    assert waiting.again_in == timedelta(seconds=1.5)
+    asking = plan_for(job, job_vanished_ago=timedelta(seconds=2))
     assert asking.look_up == LookUp(pods_of="job")
     left = pod(0, owner_uid="of-an-earlier-job")
-    seen = {"job_vanished": True, "pods_looked_up": True}
+    seen = {"job_vanished_ago": timedelta(seconds=2), "pods_looked_up": True}
     assert plan_for(job, pods=(left,), **seen).create == ()
     assert kinds(plan_for(job, **seen).create) == [("Job", "job-1")]
 

@@ -161,13 +161,14 @@ class World:
             cached.append(copy.deepcopy(now))
             cached.sort(key=lambda there: there["metadata"]["name"])
 
-    def _job_vanished(self) -> bool:
-        """Whether a batch Job has gone from the cache a moment ago."""
+    def _job_vanished_ago(self) -> timedelta | None:
+        """How long ago a batch Job has gone from the cache, if lately."""
         there = {batch["metadata"]["uid"] for batch in self.seen("Job")}
         if self._seen_jobs - there:
             self._vanished = self.now
         self._seen_jobs = there
-        return self._vanished is not None and self.now - self._vanished <= LATEST
+        ago = self.now - self._vanished if self._vanished is not None else None
+        return ago if ago is not None and ago <= LATEST else None
 
     # What the operator does
 
@@ -185,7 +186,7 @@ class World:
             claims=tuple(PlainView.from_object(o) for o in self.seen("PersistentVolumeClaim")),
             policies=tuple(PlainView.from_object(o) for o in self.seen("NetworkPolicy")),
             groups=tuple(GroupView.from_object(o, o["apiVersion"]) for o in self.seen("PodGroup")),
-            job_vanished=self._job_vanished(),
+            job_vanished_ago=self._job_vanished_ago(),
             progress=said,
             progress_time=self.now,
             asked_time=self.now if self.running(0) is not None else None,
