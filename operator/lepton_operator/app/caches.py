@@ -17,6 +17,7 @@ from lepton_operator.app.resources import (
     SERVICES,
     SLICES,
     TRAINING_JOBS,
+    resource_of,
 )
 from lepton_operator.engine.client import Client
 from lepton_operator.engine.queue import Lane
@@ -268,6 +269,12 @@ class Caches:
     def wrote(self, resource: Resource, raw: dict[str, Any]) -> None:
         """Take the answer to a write of our own, ahead of the watch."""
         self._store(resource).upsert_response(raw)
+
+    def have(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether there is an object of the manifest's kind and name."""
+        resource = resource_of(manifest["kind"], manifest["apiVersion"])
+        metadata = manifest["metadata"]
+        return self._store(resource).get(metadata["namespace"], metadata["name"]) is not None
 
     def _store(self, resource: Resource) -> Store[Any]:
         if resource.kind == TRAINING_JOBS.kind:

@@ -1,5 +1,6 @@
 """One pass over one job: look, decide, carry out. The only place where plan meets API server."""
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -78,6 +79,7 @@ class Reconciler:
         """Of each job's failed pods without a last word, by the pod's UID; read once."""
         self._made: dict[Key, set[tuple[str, str, str]]] = {}
         """Objects that were made of each job: its UID, their kind and name."""
+        self._sharing = asyncio.Lock()
         self._obstacles: dict[Key, Obstacle] = {}
         """Why an object of a job can't be made, for good or since it was last tried."""
 
@@ -227,8 +229,13 @@ class Reconciler:
                 which = (job.uid, manifest["kind"], manifest["metadata"]["name"])
                 if which in made and not await self._is_there(job):
                     return False
-                resource = resource_of(manifest["kind"], manifest["apiVersion"])
-                self._caches.wrote(resource, await self._effects.create(resource, dict(manifest)))
+                if "ownerReferences" in manifest["metadata"]:
+                    await self._make(manifest)
+                else:
+                    # Other jobs want it, too: a thousand that come at once ask for it once.
+                    async with self._sharing:
+                        if not self._caches.have(manifest):
+                            await self._make(manifest)
                 made.add(which)
         except NameTaken as error:
             self._obstacles[job.key] = Obstacle(job.uid, "name_taken", str(error))
@@ -248,6 +255,10 @@ class Reconciler:
         if obstacle is not None and obstacle.field == "refused_for_now":
             del self._obstacles[job.key]
         return True
+
+    async def _make(self, manifest: Mapping[str, Any]) -> None:
+        resource = resource_of(manifest["kind"], manifest["apiVersion"])
+        self._caches.wrote(resource, await self._effects.create(resource, dict(manifest)))
 
     async def _is_there(self, job: TrainingJob) -> bool:
         """Whether the job exists, when an object of its own has vanished: it may have gone with a

@@ -19,6 +19,7 @@ from lepton_operator.engine.workers import TryAgain
 from lepton_operator.progress.board import Board
 from lepton_operator.progress.collector import Key
 from lepton_operator.progress.pacing import Pacer
+from lepton_operator.reconcile import manifests
 from lepton_operator.reconcile.settings import Settings
 
 KEY = ("team", "job")
@@ -168,6 +169,24 @@ def test_an_object_that_vanished_with_its_job_is_not_made_again() -> None:
     bench.server.training_job = {}
     assert asked() == [("GET", TRAINING_JOB)]
     assert bench.caches.training_jobs.get(*KEY) is None
+
+
+async def test_jobs_that_come_at_once_ask_for_what_they_share_once() -> None:
+    bench = Bench({"attempt": 1, "startTime": NOW}, workers=2)
+    metadata = bench.server.training_job["metadata"]
+    keys = [("team", f"job-{number}") for number in range(5)]
+    for _, name in keys:
+        other = {**metadata, "name": name, "uid": f"{name}-0123456789"}
+        bench.caches.training_jobs.upsert({**bench.server.training_job, "metadata": other})
+    await asyncio.gather(*map(bench.reconciler._create, *wanted(bench, keys)))
+    posts = [path for method, path in bench.server.requests if method == "POST"]
+    assert posts == ["/api/v1/namespaces/team/services"]
+
+
+def wanted(bench: Bench, keys: list[tuple[str, str]]) -> tuple[list[Any], list[Any]]:
+    """The jobs, and for each the Service that they share."""
+    jobs = [bench.caches.training_jobs.get(*key) for key in keys]
+    return jobs, [[manifests.service("team")]] * len(jobs)
 
 
 def test_with_the_last_job_of_a_namespace_goes_the_service_that_its_jobs_shared() -> None:
@@ -333,7 +352,11 @@ def test_a_deadline_is_not_missed_while_a_refusal_is_backed_off_from() -> None:
     assert timedelta(minutes=50) < look_in <= timedelta(hours=1)
 
 
-def test_a_refusal_is_forgotten_once_the_job_could_be_made() -> None:
+def test_a_refusal_is_forgotten_once_the_job_could_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Pods that the Job which is lost here might have yet are waited for else.
+    monkeypatch.setattr("lepton_operator.reconcile.decide.LATE_PODS", timedelta(0))
     status = {"observedGeneration": 1, "attempt": 1, "startTime": NOW}
     bench = Bench(status, pendingDeadlineSeconds=3600)
     refusal = bench.server.refusals[JOBS] = over_quota(1)
