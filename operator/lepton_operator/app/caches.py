@@ -175,7 +175,7 @@ class Caches:
     def idle_service(self, namespace: str) -> PlainView | None:
         """The Service of a namespace without training jobs, if it is there."""
         service = self._services.store.get(namespace, SERVICE)
-        if service is None or service.deleting or self.training_jobs.by_index(namespace):
+        if service is None or service.deleting or self.training_jobs.has_index(namespace):
             return None
         return service
 

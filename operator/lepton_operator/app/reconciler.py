@@ -80,6 +80,7 @@ class Reconciler:
         self._made: dict[Key, set[tuple[str, str, str]]] = {}
         """Objects that were made of each job: its UID, their kind and name."""
         self._sharing = asyncio.Lock()
+        """While something is made that is not one job's alone."""
         self._obstacles: dict[Key, Obstacle] = {}
         """Why an object of a job can't be made, for good or since it was last tried."""
 
@@ -229,13 +230,7 @@ class Reconciler:
                 which = (job.uid, manifest["kind"], manifest["metadata"]["name"])
                 if which in made and not await self._is_there(job):
                     return False
-                if "ownerReferences" in manifest["metadata"]:
-                    await self._make(manifest)
-                else:
-                    # Other jobs want it, too: a thousand that come at once ask for it once.
-                    async with self._sharing:
-                        if not self._caches.have(manifest):
-                            await self._make(manifest)
+                await self._make(manifest)
                 made.add(which)
         except NameTaken as error:
             self._obstacles[job.key] = Obstacle(job.uid, "name_taken", str(error))
@@ -257,6 +252,15 @@ class Reconciler:
         return True
 
     async def _make(self, manifest: Mapping[str, Any]) -> None:
+        if "ownerReferences" in manifest["metadata"]:
+            await self._post(manifest)
+            return
+        # Other jobs want it, too: a thousand that come at once ask for it once.
+        async with self._sharing:
+            if not self._caches.have(manifest):
+                await self._post(manifest)
+
+    async def _post(self, manifest: Mapping[str, Any]) -> None:
         resource = resource_of(manifest["kind"], manifest["apiVersion"])
         self._caches.wrote(resource, await self._effects.create(resource, dict(manifest)))
 

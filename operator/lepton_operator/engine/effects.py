@@ -287,10 +287,8 @@ def _controller(manifest: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _is_of_the_same(existing: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
     """Whether both have one controller; or none, and one maker."""
     theirs, ours = _controller(existing), _controller(manifest)
-    if theirs is not None and ours is not None:
-        return bool(theirs["uid"] == ours["uid"])
     if theirs is not None or ours is not None:
-        return False
+        return bool(theirs and ours and theirs["uid"] == ours["uid"])
     there, wanted = existing["metadata"], manifest["metadata"]
     labels, annotations = wanted.get("labels") or {}, wanted.get("annotations") or {}
     return bool(

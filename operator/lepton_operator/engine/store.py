@@ -76,6 +76,10 @@ class Store(Generic[T]):
         """All items for which the index function returned `index_key`."""
         return tuple(self._groups.get(index_key, {}).values())
 
+    def has_index(self, index_key: Hashable) -> bool:
+        """Whether there is any such item."""
+        return bool(self._groups.get(index_key))
+
     def values(self) -> tuple[T, ...]:
         """All items."""
         return tuple(entry.item for entry in self._entries.values())
